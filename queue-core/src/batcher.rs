@@ -42,9 +42,20 @@ impl<I: Send + 'static, A: Send + 'static> Batcher<I, A> {
         max: usize,
         flush: impl Fn(Vec<I>) -> BoxFuture<'static, Result<Vec<A>, Error>> + Send + Sync + 'static,
     ) -> Self {
-        let queue = Queue { waiting: VecDeque::new(), flushing: false };
-        let shared = Shared { queue: Mutex::new(queue), flush: Box::new(flush), max };
-        Self { shared: Arc::new(shared), operation, backend }
+        let queue = Queue {
+            waiting: VecDeque::new(),
+            flushing: false,
+        };
+        let shared = Shared {
+            queue: Mutex::new(queue),
+            flush: Box::new(flush),
+            max,
+        };
+        Self {
+            shared: Arc::new(shared),
+            operation,
+            backend,
+        }
     }
 
     /// Adds an item to the next batch and waits for its answer. Dropping the
@@ -63,7 +74,12 @@ impl<I: Send + 'static, A: Send + 'static> Batcher<I, A> {
         }
         answered.await.unwrap_or_else(|_| {
             let message = "the runtime that carried the call has stopped";
-            Err(Error::new(ErrorKind::Unknown, self.operation, self.backend, message))
+            Err(Error::new(
+                ErrorKind::Unknown,
+                self.operation,
+                self.backend,
+                message,
+            ))
         })
     }
 }
@@ -138,22 +154,34 @@ mod tests {
         let answers = futures::future::try_join_all(calls).await.unwrap();
         assert_eq!(answers, (0..20).map(|n| 2 * n).collect::<Vec<_>>());
         let sizes = sizes.lock().unwrap();
-        assert!(sizes.len() < 20 && sizes.iter().all(|size| *size <= 8), "{sizes:?}");
+        assert!(
+            sizes.len() < 20 && sizes.iter().all(|size| *size <= 8),
+            "{sizes:?}"
+        );
     }
 
     #[test]
     fn a_stopped_runtime_leaves_the_batcher_usable() {
         let hang = std::sync::atomic::AtomicBool::new(true);
-        let batcher = Arc::new(Batcher::<u32, u32>::new(Operation::Get, "test", 8, move |items| {
-            let hang = hang.swap(false, std::sync::atomic::Ordering::SeqCst);
-            Box::pin(async move {
-                if hang {
-                    std::future::pending::<()>().await;
-                }
-                Ok(items)
-            })
-        }));
-        let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let batcher = Arc::new(Batcher::<u32, u32>::new(
+            Operation::Get,
+            "test",
+            8,
+            move |items| {
+                let hang = hang.swap(false, std::sync::atomic::Ordering::SeqCst);
+                Box::pin(async move {
+                    if hang {
+                        std::future::pending::<()>().await;
+                    }
+                    Ok(items)
+                })
+            },
+        ));
+        let runtime = || {
+            tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap()
+        };
         let first = runtime();
         let caller = first.spawn({
             let batcher = Arc::clone(&batcher);

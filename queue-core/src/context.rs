@@ -83,7 +83,11 @@ impl<S> JobContext<S> {
     /// A report without a percentage. See [`progress`](Self::progress).
     pub fn report(&self) -> Report<'_> {
         let values = self.scope.latest_report();
-        Report { scope: &self.scope, reports: &self.reports, values }
+        Report {
+            scope: &self.scope,
+            reports: &self.reports,
+            values,
+        }
     }
 
     /// Whether the job's cancellation was requested, or its lease lost.
@@ -101,7 +105,11 @@ impl<S> JobContext<S> {
     /// # Errors
     /// [`JobError::cancelled`].
     pub fn check(&self) -> Result<(), JobError> {
-        if self.is_cancelled() { Err(JobError::cancelled()) } else { Ok(()) }
+        if self.is_cancelled() {
+            Err(JobError::cancelled())
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -66,7 +66,10 @@ impl JobError {
     }
 
     fn with(verdict: Verdict, message: impl fmt::Display) -> Self {
-        Self { verdict, message: ErrorText::new(message.to_string()) }
+        Self {
+            verdict,
+            message: ErrorText::new(message.to_string()),
+        }
     }
 }
 

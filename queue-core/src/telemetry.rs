@@ -24,7 +24,10 @@ pub const LEASES_LOST: &str = "anyqueue_leases_lost_total";
 pub const WORKER_ERRORS: &str = "anyqueue_worker_errors_total";
 
 pub(crate) fn enqueued(backend: &'static str, answers: &[Enqueued]) {
-    let created = answers.iter().filter(|a| matches!(a, Enqueued::Created(_))).count();
+    let created = answers
+        .iter()
+        .filter(|a| matches!(a, Enqueued::Created(_)))
+        .count();
     let count = |answer: &'static str, number: usize| {
         if number > 0 {
             metrics::counter!(JOBS_ENQUEUED, "backend" => backend, "answer" => answer)
@@ -54,7 +57,10 @@ impl KindMetrics {
             let kind = kind.to_owned();
             metrics::counter!(JOBS_SETTLED, "kind" => kind, "outcome" => outcome.as_str())
         });
-        Self { settled, seconds: metrics::histogram!(HANDLER_SECONDS, "kind" => kind.to_owned()) }
+        Self {
+            settled,
+            seconds: metrics::histogram!(HANDLER_SECONDS, "kind" => kind.to_owned()),
+        }
     }
 
     pub(crate) fn settled(&self, outcome: OutcomeKind) {

@@ -12,7 +12,10 @@ pub(crate) struct Waits {
 
 impl Waits {
     pub(crate) fn new(first: Duration, longest: Duration) -> Self {
-        Self { next: first, longest }
+        Self {
+            next: first,
+            longest,
+        }
     }
 
     pub(crate) fn next(&mut self) -> Duration {

@@ -30,7 +30,12 @@ impl<'c, J: Job> JobBuilder<'c, J> {
             new.retry = J::retry_policy();
             Ok(new)
         };
-        Self { client, job: built(), id: None, kind: PhantomData }
+        Self {
+            client,
+            job: built(),
+            id: None,
+            kind: PhantomData,
+        }
     }
 
     /// Sends it to this queue.
@@ -90,7 +95,10 @@ impl<'c, J: Job> JobBuilder<'c, J> {
 
     fn unique_by(self, key: &str, policy: UniquePolicy) -> Self {
         self.set(|job| {
-            job.unique = Some(Unique { key: UniqueKey::new(key)?, policy });
+            job.unique = Some(Unique {
+                key: UniqueKey::new(key)?,
+                policy,
+            });
             Ok(())
         })
     }
@@ -128,7 +136,9 @@ impl<'c, J: Job> JobBuilder<'c, J> {
     /// first part that is not valid.
     pub fn build(self) -> Result<NewJob, Error> {
         let client = self.client;
-        let mut job = self.job.map_err(|source| client.invalid(Operation::Enqueue, source))?;
+        let mut job = self
+            .job
+            .map_err(|source| client.invalid(Operation::Enqueue, source))?;
         if let Some(id) = self.id {
             if id.queue_hash() != job.queue.hash14() {
                 let message = "the id was made for another queue; make it with JobId::new";

@@ -24,12 +24,20 @@ pub struct JobHandle<J> {
 
 impl<J: Job> JobHandle<J> {
     pub(super) fn new(client: Client, id: JobId) -> Self {
-        Self { client, id, existing: false, kind: PhantomData }
+        Self {
+            client,
+            id,
+            existing: false,
+            kind: PhantomData,
+        }
     }
 
     pub(super) fn enqueued(client: Client, enqueued: Enqueued) -> Self {
         let existing = matches!(enqueued, Enqueued::Existing(_));
-        Self { existing, ..Self::new(client, enqueued.id()) }
+        Self {
+            existing,
+            ..Self::new(client, enqueued.id())
+        }
     }
 
     /// The job's id: all that another process needs.
@@ -106,7 +114,12 @@ impl<J: Job> JobHandle<J> {
 
 pub(super) fn not_found(client: &Client, id: JobId) -> Error {
     let message = format!("no job {id}: it was never enqueued, or purged after its retention");
-    Error::new(ErrorKind::NotFound, Operation::Get, client.backend().name(), message)
+    Error::new(
+        ErrorKind::NotFound,
+        Operation::Get,
+        client.backend().name(),
+        message,
+    )
 }
 
 impl<J> Clone for JobHandle<J> {
@@ -148,8 +161,15 @@ impl fmt::Display for WaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(job) => {
-                let last = job.errors.last().map_or("no error was kept", |e| e.message.as_str());
-                write!(f, "job {} failed after {} attempts: {last}", job.id, job.attempt)
+                let last = job
+                    .errors
+                    .last()
+                    .map_or("no error was kept", |e| e.message.as_str());
+                write!(
+                    f,
+                    "job {} failed after {} attempts: {last}",
+                    job.id, job.attempt
+                )
             }
             Self::Cancelled(job) => write!(f, "job {} was cancelled", job.id),
             Self::NotFound(id) => write!(f, "no job {id}: never enqueued, or purged"),

@@ -69,7 +69,12 @@ impl Client {
                  acknowledged write has durability {offered}; change the store's settings or the \
                  requirement"
             );
-            return Err(Error::new(ErrorKind::TooWeak, Operation::Connect, name, message));
+            return Err(Error::new(
+                ErrorKind::TooWeak,
+                Operation::Connect,
+                name,
+                message,
+            ));
         }
         let enqueues = Batcher::new(Operation::Enqueue, name, MAX_BATCH, {
             let backend = Arc::clone(&backend);
@@ -85,7 +90,14 @@ impl Client {
                 Box::pin(async move { repeat(|| backend.get(&ids)).await })
             }
         });
-        Ok(Self { inner: Arc::new(Inner { backend, options, enqueues, reads }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                backend,
+                options,
+                enqueues,
+                reads,
+            }),
+        })
     }
 
     /// Enqueues a job with its kind's defaults.
@@ -98,7 +110,10 @@ impl Client {
     }
 
     /// Starts building a job that is not all defaults.
-    #[expect(clippy::needless_pass_by_value, reason = "an enqueued job is given away")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "an enqueued job is given away"
+    )]
     pub fn job<J: Job>(&self, job: J) -> JobBuilder<'_, J> {
         JobBuilder::new(self, &job)
     }
@@ -219,7 +234,10 @@ impl Client {
     /// # Errors
     /// What the store ends with.
     pub async fn maintain(&self) -> Result<Maintained, Error> {
-        let limits = MaintainLimits { retention: self.options().retention, ..Default::default() };
+        let limits = MaintainLimits {
+            retention: self.options().retention,
+            ..Default::default()
+        };
         repeat(|| self.backend().maintain(&limits)).await
     }
 
@@ -272,24 +290,40 @@ impl Client {
         if self.capabilities().has(capability) {
             return Ok(());
         }
-        Err(Error::unsupported(capability, operation, self.backend().name()))
+        Err(Error::unsupported(
+            capability,
+            operation,
+            self.backend().name(),
+        ))
     }
 
     fn invalid(&self, operation: Operation, source: impl Into<crate::Source>) -> Error {
-        Error::from_source(ErrorKind::InvalidInput, operation, self.backend().name(), source)
+        Error::from_source(
+            ErrorKind::InvalidInput,
+            operation,
+            self.backend().name(),
+            source,
+        )
     }
 
     fn only<A>(&self, answers: Vec<A>, operation: Operation) -> Result<A, Error> {
         answers.into_iter().next().ok_or_else(|| {
             let name = self.backend().name();
-            Error::new(ErrorKind::Internal, operation, name, "no answer to the only item")
+            Error::new(
+                ErrorKind::Internal,
+                operation,
+                name,
+                "no answer to the only item",
+            )
         })
     }
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("backend", &self.backend().name()).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("backend", &self.backend().name())
+            .finish_non_exhaustive()
     }
 }
 

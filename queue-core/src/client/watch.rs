@@ -30,7 +30,11 @@ pub struct Watch(BoxStream<'static, Result<JobRecord, Error>>);
 
 impl Watch {
     pub(super) fn new(client: Client, id: JobId) -> Self {
-        let start = Some(Watching { client, id, seen: None });
+        let start = Some(Watching {
+            client,
+            id,
+            seen: None,
+        });
         Self(
             stream::unfold(start, |watching| async {
                 let mut watching = watching?;
@@ -71,7 +75,15 @@ type Look = (crate::State, u32, u64, u64, usize, bool, crate::Timestamp);
 fn look(job: &JobRecord) -> Look {
     let sequence = job.progress.sequence;
     let errors = job.errors.len();
-    (job.state, job.attempt, job.counter, sequence, errors, job.cancel_requested, job.due_at)
+    (
+        job.state,
+        job.attempt,
+        job.counter,
+        sequence,
+        errors,
+        job.cancel_requested,
+        job.due_at,
+    )
 }
 
 impl Watching {

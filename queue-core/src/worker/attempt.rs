@@ -36,12 +36,20 @@ pub(super) async fn run(
         traceparent = job.trace.as_ref().map(tracing::field::display),
     );
     let begun = Instant::now();
-    let start = async { handler.start(&engine.registry.states, engine.surroundings(scope)).await };
-    let guarded = AssertUnwindSafe(start).catch_unwind().instrument(span.clone());
+    let start = async {
+        handler
+            .start(&engine.registry.states, engine.surroundings(scope))
+            .await
+    };
+    let guarded = AssertUnwindSafe(start)
+        .catch_unwind()
+        .instrument(span.clone());
     let limited = async {
         match handler.time_limit {
             None => Ok(guarded.await),
-            Some(limit) => tokio::time::timeout(limit, guarded).await.map_err(|_| limit),
+            Some(limit) => tokio::time::timeout(limit, guarded)
+                .await
+                .map_err(|_| limit),
         }
     };
     let finished = tokio::select! {
@@ -82,10 +90,18 @@ fn decide(handler: &Handler, scope: &JobScope, finished: Finished) -> Outcome {
             if verdict == Verdict::Cancelled {
                 return Outcome::Release;
             }
-            return Outcome::Retry { delay: Duration::ZERO, error: message };
+            return Outcome::Retry {
+                delay: Duration::ZERO,
+                error: message,
+            };
         }
         Verdict::Fail => return Outcome::Fail { error: message },
-        Verdict::Snooze(delay) => return Outcome::Snooze { delay, reason: Some(message) },
+        Verdict::Snooze(delay) => {
+            return Outcome::Snooze {
+                delay,
+                reason: Some(message),
+            };
+        }
         Verdict::RetryAfter(delay) => delay,
         // Cancelled without a request: a failure like any other.
         Verdict::Retry | Verdict::Cancelled => backoff(),
@@ -93,24 +109,42 @@ fn decide(handler: &Handler, scope: &JobScope, finished: Finished) -> Outcome {
     if job.attempt >= job.retry.max_attempts {
         return Outcome::Fail { error: message };
     }
-    Outcome::Retry { delay, error: message }
+    Outcome::Retry {
+        delay,
+        error: message,
+    }
 }
 
 /// The outcome for a job of a kind that no handler is registered for.
 pub(super) fn unknown_kind(scope: &JobScope) -> Outcome {
     let job = &scope.job;
     // Claims that were given back, this one left out.
-    let returned = job.token.counter.saturating_sub(u64::from(job.attempt)).min(16);
-    let delay = UNKNOWN_KIND_FIRST.saturating_mul(1 << returned).min(UNKNOWN_KIND_LONGEST);
+    let returned = job
+        .token
+        .counter
+        .saturating_sub(u64::from(job.attempt))
+        .min(16);
+    let delay = UNKNOWN_KIND_FIRST
+        .saturating_mul(1 << returned)
+        .min(UNKNOWN_KIND_LONGEST);
     tracing::warn!(id = %job.token.id, kind = %job.kind, ?delay, "no handler for this kind");
-    let reason = format!("no worker that took it knows the kind {:?}", job.kind.as_str());
-    Outcome::Snooze { delay, reason: Some(ErrorText::new(reason)) }
+    let reason = format!(
+        "no worker that took it knows the kind {:?}",
+        job.kind.as_str()
+    );
+    Outcome::Snooze {
+        delay,
+        reason: Some(ErrorText::new(reason)),
+    }
 }
 
 /// The outcome for a panic outside the handler's future: in its drop.
 pub(super) fn broken(panic: &(dyn Any + Send)) -> Outcome {
     let text = format!("panicked while it was dropped: {}", text_of(panic));
-    Outcome::Retry { delay: Duration::from_secs(1), error: ErrorText::new(text) }
+    Outcome::Retry {
+        delay: Duration::from_secs(1),
+        error: ErrorText::new(text),
+    }
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> &str {

@@ -48,7 +48,9 @@ pub(super) async fn run(engine: Arc<Engine>) {
             continue;
         }
         // Begun before the claim, so that a job that comes after it is noticed.
-        let mut wait = waiting.take().unwrap_or_else(|| wait_for_work(&engine, idle_wait));
+        let mut wait = waiting
+            .take()
+            .unwrap_or_else(|| wait_for_work(&engine, idle_wait));
         let noticed = (&mut wait).now_or_never();
         let request = ClaimRequest {
             queues: in_turn(&engine, &mut turn),
@@ -112,7 +114,11 @@ fn limit(engine: &Engine, prefetch: usize) -> usize {
     }
     let (buffered, spare) = (engine.buffer.pop.len(), engine.spare(prefetch));
     // With jobs in hand, wait until a claim is worth its round trip.
-    if buffered > 0 && buffered > prefetch / 2 { 0 } else { spare.min(MAX_CLAIM) }
+    if buffered > 0 && buffered > prefetch / 2 {
+        0
+    } else {
+        spare.min(MAX_CLAIM)
+    }
 }
 
 /// The worker's queues, starting with another one each time, so that none
@@ -137,7 +143,10 @@ fn wait_for_work(engine: &Engine, idle_wait: Duration) -> Waiting {
 }
 
 fn hand_over(engine: &Engine, jobs: Vec<crate::ClaimedJob>) {
-    let scopes: Vec<_> = jobs.into_iter().map(|job| Arc::new(JobScope::new(job))).collect();
+    let scopes: Vec<_> = jobs
+        .into_iter()
+        .map(|job| Arc::new(JobScope::new(job)))
+        .collect();
     // Held before any slot sees it: the heartbeat covers it from now on.
     engine.held.add(&scopes);
     for scope in scopes {

@@ -50,7 +50,11 @@ impl HealthBoard {
 
     pub(super) fn now(&self) -> Health {
         let failing = self.lock();
-        if failing.is_empty() { Health::Healthy } else { Health::Degraded(failing.clone()) }
+        if failing.is_empty() {
+            Health::Healthy
+        } else {
+            Health::Degraded(failing.clone())
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(Operation, String)>> {

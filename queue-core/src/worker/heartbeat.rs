@@ -28,7 +28,9 @@ pub(super) fn spawn(engine: Arc<Engine>, stop: CancellationToken) -> oneshot::Re
         let engine = Arc::clone(&engine);
         let stop = stop.clone();
         move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
             match runtime {
                 Ok(runtime) => runtime.block_on(beat(&engine, &stop)),
                 Err(error) => tracing::error!(%error, "no runtime for the heartbeat"),

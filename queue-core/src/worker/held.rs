@@ -12,7 +12,11 @@ pub(super) struct Held(Mutex<HashMap<Token, Arc<JobScope>>>);
 impl Held {
     pub(super) fn add(&self, scopes: &[Arc<JobScope>]) {
         let mut held = self.lock();
-        held.extend(scopes.iter().map(|scope| (scope.job.token, Arc::clone(scope))));
+        held.extend(
+            scopes
+                .iter()
+                .map(|scope| (scope.job.token, Arc::clone(scope))),
+        );
     }
 
     pub(super) fn remove(&self, tokens: impl IntoIterator<Item = Token>) {

@@ -46,7 +46,10 @@ pub(super) async fn drain(engine: Engine) -> Result<Drained, Error> {
         if let Some(update) = scope.take_unsent() {
             repeat(|| backend.progress(std::slice::from_ref(&update))).await?;
         }
-        let settlement = [Settlement { token: scope.job.token, outcome }];
+        let settlement = [Settlement {
+            token: scope.job.token,
+            outcome,
+        }];
         repeat(|| backend.settle(&settlement)).await?;
     }
     Ok(drained)

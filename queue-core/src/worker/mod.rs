@@ -198,9 +198,20 @@ impl Worker {
     }
 
     fn into_engine(self) -> Result<Engine, Error> {
-        let Self { client, states, handlers, mut settings, problem } = self;
+        let Self {
+            client,
+            states,
+            handlers,
+            mut settings,
+            problem,
+        } = self;
         let wrong = |problem: String| {
-            Error::new(ErrorKind::InvalidInput, Operation::Work, client.backend().name(), problem)
+            Error::new(
+                ErrorKind::InvalidInput,
+                Operation::Work,
+                client.backend().name(),
+                problem,
+            )
         };
         if let Some(problem) = problem {
             return Err(wrong(problem));
@@ -209,7 +220,10 @@ impl Worker {
             return Err(wrong("the worker has no handler; register one".to_owned()));
         }
         if settings.queues.is_empty() {
-            settings.queues = handlers.iter().map(|handler| handler.queue.clone()).collect();
+            settings.queues = handlers
+                .iter()
+                .map(|handler| handler.queue.clone())
+                .collect();
         }
         settings.queues.sort_unstable();
         settings.queues.dedup();
@@ -220,6 +234,8 @@ impl Worker {
 
 impl std::fmt::Debug for Worker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Worker").field("id", &self.settings.id).finish_non_exhaustive()
+        f.debug_struct("Worker")
+            .field("id", &self.settings.id)
+            .finish_non_exhaustive()
     }
 }

@@ -20,7 +20,11 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
-        Self { since: now, ended: 0, per_second: 0.0 }
+        Self {
+            since: now,
+            ended: 0,
+            per_second: 0.0,
+        }
     }
 
     /// How many jobs to hold beyond the running ones, when `ended` attempts
@@ -53,7 +57,9 @@ mod tests {
         assert!((319..=320).contains(&pace.prefetch(32, at(10))));
         assert_eq!(pace.prefetch(100_000, at(20)), MOST);
         // From here on one job a second.
-        let later = (1..100).map(|s| pace.prefetch(100_000 + s, at(1_000 * s))).last();
+        let later = (1..100)
+            .map(|s| pace.prefetch(100_000 + s, at(1_000 * s)))
+            .last();
         assert_eq!(later, Some(0));
     }
 }

@@ -116,8 +116,20 @@ impl Handler {
             let Some(state) = states.get::<S>() else {
                 return failed(JobError::new("the worker lost its state"));
             };
-            let Surroundings { scope, reports, client } = around;
-            let running = run(job, JobContext { state, scope, reports, client });
+            let Surroundings {
+                scope,
+                reports,
+                client,
+            } = around;
+            let running = run(
+                job,
+                JobContext {
+                    state,
+                    scope,
+                    reports,
+                    client,
+                },
+            );
             async move {
                 let output = running.await?;
                 Payload::encode(&output, limit)
@@ -200,7 +212,10 @@ impl Registry {
                 }
             }
         }
-        Ok(Self { states, handlers: by_kind })
+        Ok(Self {
+            states,
+            handlers: by_kind,
+        })
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Handler>> {

@@ -27,7 +27,11 @@ struct Reported {
 
 impl JobScope {
     pub(crate) fn new(job: ClaimedJob) -> Self {
-        Self { job, signal: Signal::default(), progress: Mutex::default() }
+        Self {
+            job,
+            signal: Signal::default(),
+            progress: Mutex::default(),
+        }
     }
 
     /// Takes in what the store says of the job.
@@ -50,8 +54,10 @@ impl JobScope {
     /// The report that is still to be sent, now taken as sent.
     pub(super) fn take_unsent(&self) -> Option<ProgressUpdate> {
         let mut progress = self.lock();
-        std::mem::take(&mut progress.unsent)
-            .then(|| ProgressUpdate { token: self.job.token, values: progress.latest.clone() })
+        std::mem::take(&mut progress.unsent).then(|| ProgressUpdate {
+            token: self.job.token,
+            values: progress.latest.clone(),
+        })
     }
 
     /// Marks the latest report as to be sent (again).
@@ -96,7 +102,10 @@ impl Reports {
     }
 
     fn push(&self, scope: Arc<JobScope>) {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push(scope);
+        self.jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(scope);
         self.arrived.notify_one();
     }
 }

@@ -32,7 +32,11 @@ struct Ended {
 impl Default for Settling {
     fn default() -> Self {
         let (push, pop) = async_channel::unbounded();
-        Self { push, pop, reporting: tokio::sync::Mutex::default() }
+        Self {
+            push,
+            pop,
+            reporting: tokio::sync::Mutex::default(),
+        }
     }
 }
 
@@ -70,7 +74,10 @@ impl Settling {
         let tokens: Vec<Token> = batch.iter().map(|ended| ended.scope.job.token).collect();
         let settlements: Vec<Settlement> = batch
             .into_iter()
-            .map(|ended| Settlement { token: ended.scope.job.token, outcome: ended.outcome })
+            .map(|ended| Settlement {
+                token: ended.scope.job.token,
+                outcome: ended.outcome,
+            })
             .collect();
         match settle(engine, &settlements).await {
             Ok(answers) => note(&tokens, &answers),
@@ -93,8 +100,10 @@ impl Settling {
             return;
         }
         let _reporting = self.reporting.lock().await;
-        let updates: Vec<ProgressUpdate> =
-            batch.iter().filter_map(|ended| ended.scope.take_unsent()).collect();
+        let updates: Vec<ProgressUpdate> = batch
+            .iter()
+            .filter_map(|ended| ended.scope.take_unsent())
+            .collect();
         if updates.is_empty() {
             return;
         }

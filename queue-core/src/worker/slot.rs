@@ -41,7 +41,9 @@ async fn take(engine: &Engine, scope: &Arc<JobScope>) {
         return;
     }
     let Some(handler) = engine.registry.get(&scope.job.kind) else {
-        engine.settling.push(Arc::clone(scope), attempt::unknown_kind(scope));
+        engine
+            .settling
+            .push(Arc::clone(scope), attempt::unknown_kind(scope));
         return;
     };
     let Some(limit) = &handler.limit else {
@@ -53,7 +55,10 @@ async fn take(engine: &Engine, scope: &Arc<JobScope>) {
     let mut next = limit.admit(scope);
     if let Admitted::Refused = next {
         let reason = Some(ErrorText::new("its kind runs as often as it may"));
-        let outcome = Outcome::Snooze { delay: OVER_LIMIT_WAIT, reason };
+        let outcome = Outcome::Snooze {
+            delay: OVER_LIMIT_WAIT,
+            reason,
+        };
         engine.settling.push(Arc::clone(scope), outcome);
     }
     while let Admitted::Runs(job, permit) = next {
@@ -96,7 +101,11 @@ impl KindLimit {
     pub(super) fn new(jobs: usize) -> Self {
         let jobs = jobs.max(1);
         let permits = Arc::new(tokio::sync::Semaphore::new(jobs));
-        Self { permits, parked: Mutex::default(), most_parked: jobs }
+        Self {
+            permits,
+            parked: Mutex::default(),
+            most_parked: jobs,
+        }
     }
 
     fn admit(&self, scope: &Arc<JobScope>) -> Admitted {
@@ -151,7 +160,9 @@ pub(super) fn release_buffered(engine: &Engine) {
 /// Releases what still waits for its kind's turn.
 pub(super) fn release_parked(engine: &Engine) {
     for handler in engine.registry.all() {
-        let Some(limit) = &handler.limit else { continue };
+        let Some(limit) = &handler.limit else {
+            continue;
+        };
         for scope in std::mem::take(&mut *limit.lock()) {
             engine.settling.push(scope, Outcome::Release);
         }

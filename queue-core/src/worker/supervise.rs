@@ -135,7 +135,9 @@ impl Drop for RunningWorker {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("id", &self.settings.id).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("id", &self.settings.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -173,7 +175,10 @@ async fn supervise(engine: Arc<Engine>) {
     engine.settling.close();
     // While the store is away the outcomes cannot be reported; after a lease
     // the jobs are claimable by others anyway.
-    if tokio::time::timeout(engine.settings.lease, settling).await.is_err() {
+    if tokio::time::timeout(engine.settings.lease, settling)
+        .await
+        .is_err()
+    {
         let jobs = engine.held.len();
         tracing::error!(worker = %engine.settings.id, jobs, "shut down without settling");
     }
