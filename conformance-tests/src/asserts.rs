@@ -43,6 +43,7 @@ impl From<tokio::task::JoinError> for Failure {
 }
 
 /// The two are equal.
+#[allow(clippy::needless_pass_by_value)] // Calls read better without `&`.
 pub(crate) fn same<A, B>(what: &str, found: A, expected: B) -> Verdict
 where
     A: PartialEq<B> + Debug,

@@ -1,0 +1,245 @@
+//! [`MemoryBackend`]: the machine behind a mutex, with a clock and waits.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyqueue_core::{
+    Backend, Cancelled, Capabilities, Capability, ClaimRequest, ClaimedJob, Durability, Enqueued,
+    Error, Filter, Flow, Holding, JobId, JobRecord, Listing, MaintainLimits, Maintained, NewJob,
+    Operation, Page, ProgressUpdate, QueueCounts, QueueInfo, QueueName, Retried, Settled,
+    Settlement, Token, WaitRequest, async_trait,
+};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::clock::Clock;
+use crate::config::MemoryConfig;
+use crate::error;
+use crate::machine::{Answer, Command, Machine};
+use crate::waiters::{Topic, Waiters};
+
+pub(crate) const NAME: &str = "memory";
+
+/// A handle on a store in this process's memory. Clones share the store.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryBackend {
+    store: Arc<Store>,
+}
+
+/// One mutex for machine and waits: a command and the search for those whom it
+/// concerns are one step. It is never held across an await.
+#[derive(Debug, Default)]
+struct Store {
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    machine: Machine,
+    waiters: Waiters,
+}
+
+/// The stores with a name. They stay until the process ends, as its
+/// durability says, also while no handle is open.
+static NAMED: Mutex<BTreeMap<String, Arc<Store>>> = Mutex::new(BTreeMap::new());
+
+impl MemoryBackend {
+    /// A new store on the host's clock.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A new store on this clock: tests move a
+    /// [`ManualClock`](crate::ManualClock) instead of waiting.
+    pub fn with_clock(clock: impl Into<Clock>) -> Self {
+        Self { store: Arc::new(Store { clock: clock.into(), ..Store::default() }) }
+    }
+
+    /// The store that a URL names: `memory:` a new one, `memory:name` the one
+    /// that the whole process shares under this name. No I/O.
+    ///
+    /// # Errors
+    /// `InvalidInput` as [`MemoryConfig::from_url`].
+    pub fn connect(url: &str) -> Result<Arc<Self>, Error> {
+        Ok(Arc::new(Self::open(MemoryConfig::from_url(url)?)))
+    }
+
+    /// The store that a configuration names.
+    pub fn open(config: MemoryConfig) -> Self {
+        match config.store {
+            None => Self::new(),
+            Some(name) => Self { store: Arc::clone(lock(&NAMED).entry(name).or_default()) },
+        }
+    }
+
+    fn apply(&self, command: Command) -> Answer {
+        let store = &*self.store;
+        let (answer, concerned) = {
+            let mut state = lock(&store.state);
+            // Read under the lock, so that time rises from command to command.
+            let now = store.clock.now();
+            let answer = state.machine.apply(command, now);
+            let concerned = state.waiters.concerned(state.machine.changes());
+            (answer, concerned)
+        };
+        for notify in concerned {
+            notify.notify_one();
+        }
+        answer
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Machine) -> T) -> T {
+        read(&lock(&self.store.state).machine)
+    }
+}
+
+/// A panic elsewhere does not stop the store: a command that panicked is a
+/// defect, and the jobs it did not touch are as good as before.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes the answer that belongs to the command.
+macro_rules! answer {
+    ($applied:expr, $variant:ident, $operation:ident) => {
+        match $applied {
+            Answer::$variant(answer) => Ok(answer),
+            _ => Err(error::mismatch(Operation::$operation)),
+        }
+    };
+}
+
+#[async_trait]
+impl Backend for MemoryBackend {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    /// Everything but transactional enqueue: there is no transaction of the
+    /// application's that memory could join.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::all(Durability::Process).without(Capability::TransactionalEnqueue)
+    }
+
+    async fn prepare(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn reopen(&self) -> Result<Arc<dyn Backend>, Error> {
+        Ok(Arc::new(self.clone()))
+    }
+
+    async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, Error> {
+        answer!(self.apply(Command::Enqueue(jobs.to_vec())), Enqueued, Enqueue)
+    }
+
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<ClaimedJob>, Error> {
+        answer!(self.apply(Command::Claim(request.clone())), Claimed, Claim)
+    }
+
+    async fn heartbeat(&self, tokens: &[Token], lease: Duration) -> Result<Vec<Holding>, Error> {
+        let command = Command::Heartbeat { tokens: tokens.to_vec(), lease };
+        answer!(self.apply(command), Holding, Heartbeat)
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Error> {
+        answer!(self.apply(Command::Settle(settlements.to_vec())), Settled, Settle)
+    }
+
+    async fn progress(&self, updates: &[ProgressUpdate]) -> Result<Vec<Holding>, Error> {
+        answer!(self.apply(Command::Progress(updates.to_vec())), Holding, Progress)
+    }
+
+    async fn cancel(&self, ids: &[JobId]) -> Result<Vec<Cancelled>, Error> {
+        answer!(self.apply(Command::Cancel(ids.to_vec())), Cancelled, Cancel)
+    }
+
+    async fn retry(&self, ids: &[JobId]) -> Result<Vec<Retried>, Error> {
+        answer!(self.apply(Command::Retry(ids.to_vec())), Retried, Retry)
+    }
+
+    async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<JobRecord>>, Error> {
+        Ok(self.read(|machine| machine.get(ids)))
+    }
+
+    async fn list(&self, filter: &Filter, page: &Page) -> Result<Listing, Error> {
+        Ok(self.read(|machine| machine.list(filter, page)))
+    }
+
+    async fn counts(&self) -> Result<Vec<QueueCounts>, Error> {
+        Ok(self.read(Machine::counts))
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueInfo>, Error> {
+        Ok(self.read(Machine::queues))
+    }
+
+    async fn set_flow(&self, queue: &QueueName, flow: Flow) -> Result<(), Error> {
+        match self.apply(Command::SetFlow { queue: queue.clone(), flow }) {
+            Answer::FlowSet => Ok(()),
+            _ => Err(error::mismatch(Operation::SetFlow)),
+        }
+    }
+
+    async fn maintain(&self, limits: &MaintainLimits) -> Result<Maintained, Error> {
+        answer!(self.apply(Command::Maintain(*limits)), Maintained, Maintain)
+    }
+
+    /// Returns at once where a job is claimable already. The timeout is a span
+    /// of the caller's time, also on a manual clock; what becomes due does so
+    /// on the store's clock.
+    async fn wait_for_work(&self, request: &WaitRequest) -> Result<(), Error> {
+        let store = &*self.store;
+        let wait = Wait::begin(store, Topic::Work(&request.queues));
+        let mut timeout = pin!(sleep(request.timeout));
+        loop {
+            let (due, now) = self.read(|machine| {
+                (machine.next_due(&request.queues), machine.now().max(store.clock.now()))
+            });
+            if due.is_some_and(|due| due <= now) {
+                return Ok(());
+            }
+            tokio::select! {
+                () = wait.notify.notified() => {}
+                () = store.clock.sleep_until(due) => {}
+                () = &mut timeout => return Ok(()),
+            }
+        }
+    }
+
+    async fn wait_for_change(&self, ids: &[JobId], timeout: Duration) -> Result<(), Error> {
+        let wait = Wait::begin(&self.store, Topic::Change(ids));
+        tokio::select! {
+            () = wait.notify.notified() => {}
+            () = sleep(timeout) => {}
+        }
+        Ok(())
+    }
+}
+
+/// A wait under way; ends when it is dropped.
+struct Wait<'a> {
+    store: &'a Store,
+    topic: Topic<'a>,
+    number: u64,
+    /// Keeps one notification that comes before anyone listens, so that none
+    /// is lost between two looks.
+    notify: Arc<Notify>,
+}
+
+impl<'a> Wait<'a> {
+    fn begin(store: &'a Store, topic: Topic<'a>) -> Self {
+        let notify = Arc::new(Notify::new());
+        let number = lock(&store.state).waiters.add(topic, &notify);
+        Self { store, topic, number, notify }
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        lock(&self.store.state).waiters.remove(self.topic, self.number);
+    }
+}
