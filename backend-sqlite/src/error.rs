@@ -40,6 +40,12 @@ impl Failure {
         Self::new(ErrorKind::Unknown, message)
     }
 
+    /// The call panicked: a defect.
+    pub(crate) fn panicked() -> Self {
+        let message = "the call panicked and was undone; please report it";
+        Self::new(ErrorKind::Internal, message)
+    }
+
     /// The same for a commit: an I/O error may have come before or after the
     /// point from which the transaction stands.
     pub(crate) fn of_commit(mut self) -> Self {

@@ -12,6 +12,8 @@ mod enqueue;
 mod error;
 mod job;
 mod lane;
+#[cfg(test)]
+mod plans;
 mod read;
 mod readers;
 mod rows;

@@ -229,8 +229,8 @@ fn queues_with_counts(conn: &Connection) -> Result<Vec<Queue>, Failure> {
     Ok(queues)
 }
 
-/// The moment from which a claim on these queues finds something; `None` where
-/// time alone brings nothing.
+/// The moment from which a claim on these queues finds something, past where
+/// a job is ready; `None` where time alone brings nothing.
 pub(crate) fn next_due(
     conn: &Connection,
     queues: &[QueueName],
@@ -238,11 +238,12 @@ pub(crate) fn next_due(
     let mut next = conn.prepare_cached(include_str!("sql/next_due.sql"))?;
     let mut first: Option<i64> = None;
     for queue in queues {
-        let due = next.query_row([queue.as_str()], |row| row.get::<_, Option<i64>>(0));
-        first = [first, due.optional()?.flatten()]
-            .into_iter()
-            .flatten()
-            .min();
+        let due = next.query_row([queue.as_str()], |row| {
+            let ready = row.get::<_, bool>(0)?.then_some(i64::MIN);
+            Ok([ready, row.get(1)?, row.get(2)?])
+        });
+        let due = due.optional()?.into_iter().flatten().flatten();
+        first = first.into_iter().chain(due).min();
     }
     Ok(first.map(Timestamp::from_micros))
 }

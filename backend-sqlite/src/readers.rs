@@ -1,6 +1,7 @@
 //! The readers: threads that answer reads beside the writer, each from a
 //! snapshot of its own, begun after every commit acknowledged so far.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -32,7 +33,11 @@ pub(crate) fn run(config: &SqliteConfig, lane: &Lane<Read>) {
 }
 
 fn make(config: &SqliteConfig, conn: &mut Option<Connection>, read: Read) {
-    read(begin(config, conn));
+    // A read that panics is a defect: its caller is told so by the lost answer.
+    let done = catch_unwind(AssertUnwindSafe(|| read(begin(config, conn))));
+    if done.is_err() {
+        *conn = None;
+    }
     if let Some(open) = conn
         && !open.is_autocommit()
         && open.execute_batch("COMMIT").is_err()

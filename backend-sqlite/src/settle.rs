@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyqueue_core::{
     Holding, Outcome, Payload, ProgressUpdate, Settled, Settlement, State, Timestamp, Token,
 };
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Statement, params};
 
 use crate::error::Failure;
 use crate::job::{self, Job};
@@ -59,40 +59,32 @@ pub(crate) fn progress(
 
 /// Ends claims; the law is [`Backend::settle`](anyqueue_core::Backend).
 pub(crate) fn settle(tx: &mut Tx<'_>, settlements: &[Settlement]) -> Result<Vec<Settled>, Failure> {
-    let one = |settlement: &Settlement| {
-        let Settlement { token, outcome } = settlement;
-        if let Outcome::Complete { result } = outcome
-            && let Some(held) = tx.cache.held.remove(&token.id)
-            && complete(tx, held, *token, result)?
-        {
-            return Ok(Settled::Accepted);
-        }
-        let Some(mut job) = Job::by_id(tx, token.id)? else {
-            return Ok(Settled::Stale);
-        };
-        if job.is_held_by(token.counter) {
-            job.settled_as(token.counter, outcome.kind());
-            job.settle(tx, outcome)?;
-            job.save(tx, State::Running)?;
-            Ok(Settled::Accepted)
-        } else if job.settled == (token.counter, outcome.kind().as_u8()) {
-            Ok(Settled::Accepted)
-        } else {
-            Ok(Settled::Stale)
-        }
-    };
-    settlements.iter().map(one).collect()
+    let mut complete = tx.sql(include_str!("sql/complete.sql"))?;
+    let mut answers = Vec::with_capacity(settlements.len());
+    for Settlement { token, outcome } in settlements {
+        answers.push(match (outcome, tx.cache.held.remove(&token.id)) {
+            (Outcome::Complete { result }, Some(held))
+                if complete_held(tx, &mut complete, held, *token, result)? =>
+            {
+                Settled::Accepted
+            }
+            _ => settle_one(tx, *token, outcome)?,
+        });
+    }
+    Ok(answers)
 }
 
 /// Completes a job that was claimed here, without reading it; false where the
 /// token does not hold it.
-fn complete(tx: &mut Tx<'_>, held: Held, token: Token, result: &Payload) -> Result<bool, Failure> {
-    let changed = tx.sql(include_str!("sql/complete.sql"))?.execute(params![
-        held.seq,
-        counter(token),
-        tx.now.as_micros()
-    ])?;
-    if changed == 0 {
+fn complete_held(
+    tx: &mut Tx<'_>,
+    complete: &mut Statement<'_>,
+    held: Held,
+    token: Token,
+    result: &Payload,
+) -> Result<bool, Failure> {
+    let now = tx.now.as_micros();
+    if complete.execute(params![held.seq, counter(token), now])? == 0 {
         return Ok(false);
     }
     keep_result(tx, held.seq, result)?;
@@ -102,6 +94,22 @@ fn complete(tx: &mut Tx<'_>, held: Held, token: Token, result: &Payload) -> Resu
     tx.count_move(held.queue, State::Running, State::Completed);
     tx.changed(token.id, held.queue, State::Completed)?;
     Ok(true)
+}
+
+fn settle_one(tx: &mut Tx<'_>, token: Token, outcome: &Outcome) -> Result<Settled, Failure> {
+    let Some(mut job) = Job::by_id(tx, token.id)? else {
+        return Ok(Settled::Stale);
+    };
+    if job.is_held_by(token.counter) {
+        job.settled_as(token.counter, outcome.kind());
+        job.settle(tx, outcome)?;
+        job.save(tx, State::Running)?;
+        Ok(Settled::Accepted)
+    } else if job.settled == (token.counter, outcome.kind().as_u8()) {
+        Ok(Settled::Accepted)
+    } else {
+        Ok(Settled::Stale)
+    }
 }
 
 fn keep_result(tx: &Tx<'_>, seq: i64, result: &Payload) -> Result<(), Failure> {

@@ -6,6 +6,7 @@
 //! each call made again in one of its own, so that only the one that fails
 //! fails. Nothing was answered until then, so that this cannot be seen.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -141,7 +142,13 @@ impl Writer {
 
     /// Makes calls in one transaction, or each in one of its own.
     fn make(&mut self, mut calls: Vec<Box<dyn Write>>) {
-        match self.commit(&mut calls) {
+        // A call that panics is a defect, and is its own caller's only.
+        let committed = catch_unwind(AssertUnwindSafe(|| self.commit(&mut calls)));
+        let committed = committed.unwrap_or_else(|_| {
+            self.open = None;
+            Err(Undone::one(Failure::panicked()))
+        });
+        match committed {
             Ok(changes) => {
                 for call in calls {
                     call.answer(Ok(()));
@@ -187,9 +194,16 @@ impl Writer {
         committed
     }
 
-    /// Looks for commits made through other connections.
+    /// Looks for commits made through other connections, for those who wait.
     fn look(&mut self) {
-        let Some(open) = &mut self.open else { return };
+        let Some(open) = &mut self.open else {
+            // What was committed until now was not looked for: it may be news.
+            if self.config.path.exists() {
+                self.open = Open::new(&self.config).ok();
+                self.waiters.wake_all();
+            }
+            return;
+        };
         let version = data_version(&open.conn);
         if version.is_ok_and(|version| std::mem::replace(&mut open.version, version) != version) {
             self.pace.others_write();
