@@ -85,7 +85,7 @@ impl Machine {
 
 #[cfg(test)]
 mod tests {
-    use anyqueue_core::{Maintained, Retention, State};
+    use anyqueue_core::{Maintained, NewJob, QueueName, Retention, Schedule, State};
 
     use crate::machine::testing::{
         Fixture, LEASE, complete, fail, job, job_after, job_with_attempts, secs,
@@ -160,5 +160,28 @@ mod tests {
         let done = purge(&mut store);
         assert_eq!((done.purged, done.more), (1, false));
         assert_eq!((store.machine.queues(), store.machine.counts()), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_bound_is_for_all_queues_and_outcomes_together() {
+        let mut store = Fixture::default();
+        let queues = ["a", "b"].map(|name| QueueName::new(name).unwrap());
+        for queue in &queues {
+            for schedule in [Schedule::Now, Schedule::Now, Schedule::After(LEASE)] {
+                store.enqueue(NewJob { queue: queue.clone(), schedule, ..job() });
+            }
+        }
+        store.claim_from(queues.into(), 9);
+        store.advance(LEASE);
+        let done = store.maintain(3, Retention::default());
+        assert_eq!((done.expired, done.promoted, done.more), (3, 2, true));
+
+        let mut store = Fixture::default();
+        for outcome in [complete(), complete(), fail(), fail()] {
+            store.enqueue(job());
+            let token = store.claim_one().token;
+            store.settle(token, outcome);
+        }
+        assert_eq!(store.maintain(3, Retention::all(secs(0))).purged, 3);
     }
 }

@@ -64,8 +64,9 @@ impl Machine {
 
 #[cfg(test)]
 mod tests {
-    use anyqueue_core::{Cancelled, Retried, State, UniquePolicy};
+    use anyqueue_core::{Cancelled, ProgressUpdate, ProgressValues, Retried, State, UniquePolicy};
 
+    use crate::machine::Command;
     use crate::machine::testing::{Fixture, complete, fail, job, job_after, job_with_key, secs};
 
     #[test]
@@ -96,6 +97,8 @@ mod tests {
     fn a_retry_by_hand_starts_afresh_but_for_errors_and_counter() {
         let (mut store, token) = Fixture::with_claimed(job());
         store.cancel(token.id);
+        let values = ProgressValues::default().percent(40);
+        store.apply(Command::Progress(vec![ProgressUpdate { token, values }]));
         store.settle(token, fail());
         store.advance(secs(7));
         assert_eq!(store.retry(token.id), Retried::Ready);
@@ -103,6 +106,7 @@ mod tests {
         assert_eq!((record.state, record.attempt, record.counter), (State::Ready, 0, 1));
         assert_eq!((record.due_at, record.finished_at), (store.now, None));
         assert!(!record.cancel_requested);
+        assert_eq!((record.progress.sequence, record.progress.values.percent), (1, None));
         assert_eq!(store.errors(token.id), ["1: fail"]);
         assert_eq!(store.retry(token.id), Retried::NotEnded(State::Ready));
         let again = store.claim_one();
