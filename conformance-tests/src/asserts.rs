@@ -53,12 +53,18 @@ where
         return Ok(());
     }
     let (found, expected) = (cut(&found), cut(&expected));
-    Err(Failure(format!("{what}\n  expected {expected}\n  found    {found}")))
+    Err(Failure(format!(
+        "{what}\n  expected {expected}\n  found    {found}"
+    )))
 }
 
 /// The condition holds; `what` says it in words.
 pub(crate) fn holds(what: &str, condition: bool) -> Verdict {
-    if condition { Ok(()) } else { Err(Failure(format!("does not hold: {what}"))) }
+    if condition {
+        Ok(())
+    } else {
+        Err(Failure(format!("does not hold: {what}")))
+    }
 }
 
 /// The two hold the same items, each as often, in whatever order.
@@ -98,7 +104,11 @@ pub(crate) fn same_payload(what: &str, found: &Payload, expected: &Payload) -> V
     if found == expected {
         return Ok(());
     }
-    let at = found.bytes().zip(expected.bytes()).take_while(|(a, b)| a == b).count();
+    let at = found
+        .bytes()
+        .zip(expected.bytes())
+        .take_while(|(a, b)| a == b)
+        .count();
     let (found, expected) = (short::text(found), short::text(expected));
     Err(Failure(format!(
         "{what}: differs from byte {at}\n  expected {expected}\n  found    {found}"
@@ -116,7 +126,9 @@ pub(crate) async fn eventually<T>(
             return Ok(value);
         }
         if start.elapsed() > PATIENCE {
-            return Err(Failure(format!("did not come to pass within {PATIENCE:?}: {what}")));
+            return Err(Failure(format!(
+                "did not come to pass within {PATIENCE:?}: {what}"
+            )));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
