@@ -1,13 +1,22 @@
 //! The cases, one table an area.
 
+mod cancel;
 mod claim;
+mod counts;
 mod enqueue;
 mod fencing;
 mod heartbeat;
 mod lease;
+mod list;
 mod order;
+mod pause;
 mod prepare;
+mod progress;
+mod purge;
+mod retry;
+mod schedule;
 mod settle;
+mod unique;
 
 use crate::case::Case;
 
@@ -16,12 +25,21 @@ pub(crate) fn all() -> Vec<Case> {
     let areas = [
         prepare::cases(),
         enqueue::cases(),
+        schedule::cases(),
         claim::cases(),
         order::cases(),
         lease::cases(),
         heartbeat::cases(),
         fencing::cases(),
         settle::cases(),
+        progress::cases(),
+        cancel::cases(),
+        retry::cases(),
+        unique::cases(),
+        list::cases(),
+        counts::cases(),
+        purge::cases(),
+        pause::cases(),
     ];
     areas.into_iter().flatten().collect()
 }
