@@ -2,7 +2,10 @@
 
 mod cancel;
 mod claim;
+mod concurrency;
 mod counts;
+mod data;
+mod drops;
 mod enqueue;
 mod fencing;
 mod heartbeat;
@@ -17,6 +20,8 @@ mod retry;
 mod schedule;
 mod settle;
 mod unique;
+mod visibility;
+mod wait;
 
 use crate::case::Case;
 
@@ -40,6 +45,11 @@ pub(crate) fn all() -> Vec<Case> {
         counts::cases(),
         purge::cases(),
         pause::cases(),
+        data::cases(),
+        wait::cases(),
+        visibility::cases(),
+        drops::cases(),
+        concurrency::cases(),
     ];
     areas.into_iter().flatten().collect()
 }
