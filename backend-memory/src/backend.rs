@@ -55,7 +55,12 @@ impl MemoryBackend {
     /// A new store on this clock: tests move a
     /// [`ManualClock`](crate::ManualClock) instead of waiting.
     pub fn with_clock(clock: impl Into<Clock>) -> Self {
-        Self { store: Arc::new(Store { clock: clock.into(), ..Store::default() }) }
+        Self {
+            store: Arc::new(Store {
+                clock: clock.into(),
+                ..Store::default()
+            }),
+        }
     }
 
     /// The store that a URL names: `memory:` a new one, `memory:name` the one
@@ -71,7 +76,9 @@ impl MemoryBackend {
     pub fn open(config: MemoryConfig) -> Self {
         match config.store {
             None => Self::new(),
-            Some(name) => Self { store: Arc::clone(lock(&NAMED).entry(name).or_default()) },
+            Some(name) => Self {
+                store: Arc::clone(lock(&NAMED).entry(name).or_default()),
+            },
         }
     }
 
@@ -133,7 +140,11 @@ impl Backend for MemoryBackend {
     }
 
     async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, Error> {
-        answer!(self.apply(Command::Enqueue(jobs.to_vec())), Enqueued, Enqueue)
+        answer!(
+            self.apply(Command::Enqueue(jobs.to_vec())),
+            Enqueued,
+            Enqueue
+        )
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<ClaimedJob>, Error> {
@@ -141,16 +152,27 @@ impl Backend for MemoryBackend {
     }
 
     async fn heartbeat(&self, tokens: &[Token], lease: Duration) -> Result<Vec<Holding>, Error> {
-        let command = Command::Heartbeat { tokens: tokens.to_vec(), lease };
+        let command = Command::Heartbeat {
+            tokens: tokens.to_vec(),
+            lease,
+        };
         answer!(self.apply(command), Holding, Heartbeat)
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Error> {
-        answer!(self.apply(Command::Settle(settlements.to_vec())), Settled, Settle)
+        answer!(
+            self.apply(Command::Settle(settlements.to_vec())),
+            Settled,
+            Settle
+        )
     }
 
     async fn progress(&self, updates: &[ProgressUpdate]) -> Result<Vec<Holding>, Error> {
-        answer!(self.apply(Command::Progress(updates.to_vec())), Holding, Progress)
+        answer!(
+            self.apply(Command::Progress(updates.to_vec())),
+            Holding,
+            Progress
+        )
     }
 
     async fn cancel(&self, ids: &[JobId]) -> Result<Vec<Cancelled>, Error> {
@@ -178,7 +200,10 @@ impl Backend for MemoryBackend {
     }
 
     async fn set_flow(&self, queue: &QueueName, flow: Flow) -> Result<(), Error> {
-        match self.apply(Command::SetFlow { queue: queue.clone(), flow }) {
+        match self.apply(Command::SetFlow {
+            queue: queue.clone(),
+            flow,
+        }) {
             Answer::FlowSet => Ok(()),
             _ => Err(error::mismatch(Operation::SetFlow)),
         }
@@ -197,7 +222,10 @@ impl Backend for MemoryBackend {
         let mut timeout = pin!(sleep(request.timeout));
         loop {
             let (due, now) = self.read(|machine| {
-                (machine.next_due(&request.queues), machine.now().max(store.clock.now()))
+                (
+                    machine.next_due(&request.queues),
+                    machine.now().max(store.clock.now()),
+                )
             });
             if due.is_some_and(|due| due <= now) {
                 return Ok(());
@@ -234,13 +262,20 @@ impl<'a> Wait<'a> {
     fn begin(store: &'a Store, topic: Topic<'a>) -> Self {
         let notify = Arc::new(Notify::new());
         let number = lock(&store.state).waiters.add(topic, &notify);
-        Self { store, topic, number, notify }
+        Self {
+            store,
+            topic,
+            number,
+            notify,
+        }
     }
 }
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        lock(&self.store.state).waiters.remove(self.topic, self.number);
+        lock(&self.store.state)
+            .waiters
+            .remove(self.topic, self.number);
     }
 }
 

@@ -29,7 +29,9 @@ impl Clock {
 
     /// Returns when the clock shows this moment; never where there is none.
     pub(crate) async fn sleep_until(&self, moment: Option<Timestamp>) {
-        let Some(moment) = moment else { return std::future::pending().await };
+        let Some(moment) = moment else {
+            return std::future::pending().await;
+        };
         match self {
             Self::Host => tokio::time::sleep(moment.since(self.now())).await,
             Self::Manual(clock) => clock.sleep_until(moment).await,

@@ -41,7 +41,9 @@ impl MemoryConfig {
                  give `memory:name`, without options",
             ));
         }
-        Ok(Self { store: (!name.is_empty()).then(|| name.to_owned()) })
+        Ok(Self {
+            store: (!name.is_empty()).then(|| name.to_owned()),
+        })
     }
 }
 
@@ -69,11 +71,20 @@ mod tests {
 
     #[test]
     fn other_urls_are_refused_with_what_to_do_and_without_their_text() {
-        for url in ["", "memory", "redis://u:hunter2@h", "memory:a?hunter2=1", "memory:a b"] {
+        for url in [
+            "",
+            "memory",
+            "redis://u:hunter2@h",
+            "memory:a?hunter2=1",
+            "memory:a b",
+        ] {
             let error = MemoryConfig::from_url(url).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             let text = error.to_string();
-            assert!(text.contains("give `memory:") && !text.contains("hunter2"), "{text}");
+            assert!(
+                text.contains("give `memory:") && !text.contains("hunter2"),
+                "{text}"
+            );
         }
     }
 }

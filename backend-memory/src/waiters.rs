@@ -51,7 +51,10 @@ impl Waiters {
     pub(crate) fn concerned(&self, changes: &Changes) -> Vec<Arc<Notify>> {
         let mut concerned = Vec::new();
         if !self.queues.is_empty() {
-            let found = changes.queues.iter().filter_map(|queue| self.queues.get(queue));
+            let found = changes
+                .queues
+                .iter()
+                .filter_map(|queue| self.queues.get(queue));
             concerned.extend(found.flat_map(BTreeMap::values).cloned());
         }
         if !self.jobs.is_empty() {
@@ -74,7 +77,10 @@ fn add<T: Clone + Eq + Hash>(
     notify: &Arc<Notify>,
 ) {
     for item in items {
-        topics.entry(item.clone()).or_default().insert(number, Arc::clone(notify));
+        topics
+            .entry(item.clone())
+            .or_default()
+            .insert(number, Arc::clone(notify));
     }
 }
 

@@ -111,7 +111,10 @@ pub struct Capabilities {
 impl Capabilities {
     /// Every capability, with this durability.
     pub fn all(durability: Durability) -> Self {
-        let none = Self { bits: 0, durability };
+        let none = Self {
+            bits: 0,
+            durability,
+        };
         Capability::ALL.into_iter().fold(none, Self::with)
     }
 

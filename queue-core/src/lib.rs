@@ -12,10 +12,15 @@
 //! retry, fail, snooze or release.
 
 mod backend;
+mod batcher;
 mod capability;
 mod claim;
+mod client;
+mod context;
 mod error;
 mod id;
+mod job;
+mod job_error;
 mod maintain;
 mod name;
 mod new_job;
@@ -25,15 +30,22 @@ mod query;
 mod record;
 mod retry;
 mod settle;
+pub mod telemetry;
 mod time;
+mod transient;
+mod worker;
 
 pub use async_trait::async_trait;
 
 pub use backend::Backend;
 pub use capability::{Capabilities, Capability, Durability};
 pub use claim::{ClaimRequest, ClaimedJob, Holding, Token, WaitRequest};
+pub use client::{Client, ClientOptions, JobBuilder, JobHandle, Preparation, WaitError, Watch};
+pub use context::{JobContext, Report};
 pub use error::{Error, ErrorKind, Operation, Source};
 pub use id::{InvalidId, JobId};
+pub use job::Job;
+pub use job_error::JobError;
 pub use maintain::{MaintainLimits, Maintained, Retention};
 pub use name::{InvalidName, Kind, QueueName, Tag, TraceContext, UniqueKey, WorkerId};
 pub use new_job::{Enqueued, NewJob, Priority, Schedule, Unique, UniquePolicy};
@@ -46,3 +58,4 @@ pub use record::{AttemptError, InvalidState, JobRecord, State};
 pub use retry::{Backoff, RetryPolicy};
 pub use settle::{ErrorText, Outcome, OutcomeKind, Settled, Settlement};
 pub use time::Timestamp;
+pub use worker::{BackoffFn, Drained, HandlerOptions, Health, RunningWorker, Worker};

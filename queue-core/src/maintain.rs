@@ -21,7 +21,11 @@ pub struct Retention {
 impl Retention {
     /// The same span for all outcomes.
     pub const fn all(span: Duration) -> Self {
-        Self { completed: span, failed: span, cancelled: span }
+        Self {
+            completed: span,
+            failed: span,
+            cancelled: span,
+        }
     }
 
     /// The span for a state; `None` for a state that is not finished.
@@ -38,7 +42,11 @@ impl Retention {
 impl Default for Retention {
     fn default() -> Self {
         const DAY: Duration = Duration::from_secs(24 * 3_600);
-        Self { completed: DAY, failed: DAY.saturating_mul(14), cancelled: DAY }
+        Self {
+            completed: DAY,
+            failed: DAY.saturating_mul(14),
+            cancelled: DAY,
+        }
     }
 }
 
@@ -53,7 +61,10 @@ pub struct MaintainLimits {
 
 impl Default for MaintainLimits {
     fn default() -> Self {
-        Self { jobs: 1_000, retention: Retention::default() }
+        Self {
+            jobs: 1_000,
+            retention: Retention::default(),
+        }
     }
 }
 

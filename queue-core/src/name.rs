@@ -22,7 +22,10 @@ pub struct InvalidName {
 
 impl InvalidName {
     fn new(what: &'static str, problem: impl Into<Cow<'static, str>>) -> Self {
-        Self { what, problem: problem.into() }
+        Self {
+            what,
+            problem: problem.into(),
+        }
     }
 }
 
@@ -36,7 +39,10 @@ impl std::error::Error for InvalidName {}
 
 fn check(what: &'static str, max: usize, text: &str) -> Result<(), InvalidName> {
     if text.is_empty() {
-        return Err(InvalidName::new(what, "it is empty; give at least one character"));
+        return Err(InvalidName::new(
+            what,
+            "it is empty; give at least one character",
+        ));
     }
     if text.len() > max {
         let problem = format!("it has {} bytes; use at most {max}", text.len());
@@ -195,7 +201,13 @@ mod tests {
 
     #[test]
     fn hostile_but_printable_names_are_valid() {
-        for text in ["a", "'; DROP TABLE jobs; --", "{x}*?[a]", "ünïcødé ☃", "a b"] {
+        for text in [
+            "a",
+            "'; DROP TABLE jobs; --",
+            "{x}*?[a]",
+            "ünïcødé ☃",
+            "a b",
+        ] {
             assert_eq!(QueueName::new(text).unwrap().as_str(), text);
         }
     }

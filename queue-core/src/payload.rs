@@ -49,7 +49,10 @@ impl Payload {
 
     fn within(text: String, limit: usize) -> Result<Self, PayloadError> {
         if text.len() > limit {
-            return Err(PayloadError::TooLarge { bytes: text.len(), limit });
+            return Err(PayloadError::TooLarge {
+                bytes: text.len(),
+                limit,
+            });
         }
         Ok(Self(text.into()))
     }
@@ -103,7 +106,11 @@ pub struct JsonProblem {
 
 impl From<serde_json::Error> for JsonProblem {
     fn from(error: serde_json::Error) -> Self {
-        Self { category: error.classify(), line: error.line(), column: error.column() }
+        Self {
+            category: error.classify(),
+            line: error.line(),
+            column: error.column(),
+        }
     }
 }
 
@@ -147,7 +154,11 @@ mod tests {
     #[test]
     fn text_is_kept_byte_for_byte() {
         let nested = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
-        for text in [r#"{"a":"\u0000","n":18446744073709551615}"#, "\"☃\"", &nested] {
+        for text in [
+            r#"{"a":"\u0000","n":18446744073709551615}"#,
+            "\"☃\"",
+            &nested,
+        ] {
             assert_eq!(Payload::parse(text, 1 << 20).unwrap().as_str(), text);
         }
     }

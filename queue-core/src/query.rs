@@ -103,7 +103,10 @@ impl Page {
 
     /// The first page, of at most this many jobs.
     pub fn first(limit: u32) -> Self {
-        Self { limit: limit.clamp(1, Self::MAX_LIMIT), after: None }
+        Self {
+            limit: limit.clamp(1, Self::MAX_LIMIT),
+            after: None,
+        }
     }
 
     /// The page that follows this place in the list.

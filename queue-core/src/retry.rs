@@ -98,7 +98,11 @@ impl Backoff {
     pub fn delay_after(&self, attempt: u32) -> Duration {
         let nth = attempt.max(1) - 1;
         match self {
-            Self::Exponential { base, max, jitter_percent } => {
+            Self::Exponential {
+                base,
+                max,
+                jitter_percent,
+            } => {
                 let wait = base.saturating_mul(1_u32.checked_shl(nth).unwrap_or(u32::MAX));
                 let spread = f64::from((*jitter_percent).min(100)) / 100.0;
                 let factor = 1.0 + spread * (2.0 * fastrand::f64() - 1.0);
@@ -141,14 +145,22 @@ mod tests {
         for attempt in 1..=40 {
             let plain = S(2_u64.saturating_pow(attempt)).min(S(3_600)).as_secs_f64();
             let wait = backoff.delay_after(attempt).as_secs_f64();
-            assert!(wait >= plain * 0.8 && wait <= (plain * 1.2).min(3_600.0), "{attempt}: {wait}");
+            assert!(
+                wait >= plain * 0.8 && wait <= (plain * 1.2).min(3_600.0),
+                "{attempt}: {wait}"
+            );
         }
     }
 
     #[test]
     fn fixed_and_custom_waits() {
-        let custom = Backoff::Custom { delays: vec![S(1), S(5)] };
-        assert_eq!([1, 2, 3, 99].map(|n| custom.delay_after(n)), [S(1), S(5), S(5), S(5)]);
+        let custom = Backoff::Custom {
+            delays: vec![S(1), S(5)],
+        };
+        assert_eq!(
+            [1, 2, 3, 99].map(|n| custom.delay_after(n)),
+            [S(1), S(5), S(5), S(5)]
+        );
         assert_eq!(Backoff::Custom { delays: vec![] }.delay_after(1), S(0));
         assert_eq!(Backoff::Fixed { delay: S(7) }.delay_after(3), S(7));
     }
@@ -156,7 +168,10 @@ mod tests {
     #[test]
     fn stored_text_round_trips_and_the_default_is_nothing() {
         assert_eq!(Backoff::default().to_stored(), None);
-        for backoff in [Backoff::Fixed { delay: S(7) }, Backoff::Custom { delays: vec![S(1)] }] {
+        for backoff in [
+            Backoff::Fixed { delay: S(7) },
+            Backoff::Custom { delays: vec![S(1)] },
+        ] {
             let text = backoff.to_stored();
             assert_eq!(Backoff::from_stored(text.as_deref()).unwrap(), backoff);
         }

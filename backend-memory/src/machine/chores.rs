@@ -27,7 +27,9 @@ impl Machine {
         for state in State::ALL {
             done.purged += self.purge(state, &limits.retention, bound - done.purged);
         }
-        let freed = (0..bound).take_while(|_| self.index.keys.free_one_over(now)).count() as u64;
+        let freed = (0..bound)
+            .take_while(|_| self.index.keys.free_one_over(now))
+            .count() as u64;
 
         done.more = [done.expired, done.promoted, done.purged, freed].contains(&bound);
         done
@@ -38,7 +40,11 @@ impl Machine {
         let now = self.now;
         let mut ended = 0;
         while ended < bound
-            && let Some(id) = self.index.queues.get(name).and_then(|queue| queue.first_expired(now))
+            && let Some(id) = self
+                .index
+                .queues
+                .get(name)
+                .and_then(|queue| queue.first_expired(now))
         {
             let job = indexed(&mut self.jobs, id);
             self.index.change(job, |job| job.expire(now));
@@ -52,10 +58,15 @@ impl Machine {
         let now = self.now;
         let mut promoted = 0;
         while promoted < bound
-            && let Some(id) = self.index.queues.get(name).and_then(|queue| queue.first_due(now))
+            && let Some(id) = self
+                .index
+                .queues
+                .get(name)
+                .and_then(|queue| queue.first_due(now))
         {
             let job = indexed(&mut self.jobs, id);
-            self.index.change(job, |job| job.record.state = State::Ready);
+            self.index
+                .change(job, |job| job.record.state = State::Ready);
             promoted += 1;
         }
         promoted
@@ -64,13 +75,17 @@ impl Machine {
     /// Removes jobs of a finished state past their retention, at most
     /// `bound`, earliest ended first.
     fn purge(&mut self, state: State, retention: &Retention, bound: u64) -> u64 {
-        let (Some(kept), mut purged) = (retention.of(state), 0) else { return 0 };
+        let (Some(kept), mut purged) = (retention.of(state), 0) else {
+            return 0;
+        };
         let newest = self.now.before(kept);
         while purged < bound
             && let Some(&(end, id)) = self.index.finished.get(&state).and_then(|set| set.first())
             && end <= newest
         {
-            let Some(job) = self.jobs.remove(&id) else { break };
+            let Some(job) = self.jobs.remove(&id) else {
+                break;
+            };
             self.index.remove(&job);
             purged += 1;
         }
@@ -79,7 +94,10 @@ impl Machine {
 
     fn queues_where(&self, has_work: impl Fn(&Queue) -> bool) -> Vec<QueueName> {
         let queues = self.index.queues.iter();
-        queues.filter(|(_, queue)| has_work(queue)).map(|(name, _)| name.clone()).collect()
+        queues
+            .filter(|(_, queue)| has_work(queue))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 }
 

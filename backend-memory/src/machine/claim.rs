@@ -17,13 +17,22 @@ impl Machine {
             if claimed.len() >= limit {
                 break;
             }
-            if self.index.queues.get(name).is_none_or(|queue| queue.flow == Flow::Paused) {
+            if self
+                .index
+                .queues
+                .get(name)
+                .is_none_or(|queue| queue.flow == Flow::Paused)
+            {
                 continue;
             }
             self.end_expired(name, u64::MAX);
             self.promote(name, u64::MAX);
             while claimed.len() < limit
-                && let Some(id) = self.index.queues.get(name).and_then(|queue| queue.first_ready())
+                && let Some(id) = self
+                    .index
+                    .queues
+                    .get(name)
+                    .and_then(|queue| queue.first_ready())
             {
                 claimed.push(self.take(id, request));
             }
@@ -48,7 +57,10 @@ impl Machine {
         });
         let record = &job.record;
         ClaimedJob {
-            token: Token { id, counter: record.counter },
+            token: Token {
+                id,
+                counter: record.counter,
+            },
             queue: record.queue.clone(),
             kind: record.kind.clone(),
             payload: record.payload.clone(),

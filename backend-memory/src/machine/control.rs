@@ -11,7 +11,9 @@ impl Machine {
     }
 
     fn cancel_one(&mut self, id: JobId) -> Cancelled {
-        let Some(job) = self.jobs.get_mut(&id) else { return Cancelled::NotFound };
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return Cancelled::NotFound;
+        };
         let now = self.now;
         match job.record.state {
             State::Scheduled | State::Ready => {
@@ -37,14 +39,20 @@ impl Machine {
     }
 
     fn retry_one(&mut self, id: JobId) -> Retried {
-        let Some(job) = self.jobs.get_mut(&id) else { return Retried::NotFound };
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return Retried::NotFound;
+        };
         let now = self.now;
         if !matches!(job.record.state, State::Failed | State::Cancelled) {
             return Retried::NotEnded(job.record.state);
         }
         // A key held for a period was taken at the enqueue, once and for all.
-        if let Some(unique @ Unique { policy: UniquePolicy::WhileUnfinished, .. }) =
-            &job.record.unique
+        if let Some(
+            unique @ Unique {
+                policy: UniquePolicy::WhileUnfinished,
+                ..
+            },
+        ) = &job.record.unique
             && let Err(holder) = self.index.keys.take(&job.record.queue, unique, id, now)
         {
             return Retried::Existing(holder);

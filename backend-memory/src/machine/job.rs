@@ -43,7 +43,11 @@ impl Job {
             tags: new.tags,
             trace: new.trace,
         };
-        let mut job = Self { record, seq, settled: None };
+        let mut job = Self {
+            record,
+            seq,
+            settled: None,
+        };
         job.wait_until(new.schedule.due_at(now), now);
         job
     }
@@ -57,7 +61,11 @@ impl Job {
     /// Lets it wait for this moment: `ready` where that has come.
     pub(super) fn wait_until(&mut self, due: Timestamp, now: Timestamp) {
         self.record.due_at = due;
-        self.leave(if due > now { State::Scheduled } else { State::Ready });
+        self.leave(if due > now {
+            State::Scheduled
+        } else {
+            State::Ready
+        });
     }
 
     /// Puts it back where it was before the claim: `ready`, its due time
@@ -91,7 +99,11 @@ impl Job {
         if errors.len() >= JobRecord::MAX_ERRORS {
             errors.remove(0);
         }
-        errors.push(AttemptError { attempt: self.record.attempt, at: now, message });
+        errors.push(AttemptError {
+            attempt: self.record.attempt,
+            at: now,
+            message,
+        });
     }
 
     /// Takes it out of its holder's hands, if it was in any.

@@ -12,32 +12,57 @@ use super::Machine;
 impl Machine {
     /// Each id's record, or `None`. O(log n) each.
     pub fn get(&self, ids: &[JobId]) -> Vec<Option<JobRecord>> {
-        ids.iter().map(|id| self.jobs.get(id).map(|job| job.record.clone())).collect()
+        ids.iter()
+            .map(|id| self.jobs.get(id).map(|job| job.record.clone()))
+            .collect()
     }
 
     /// A page of the jobs that match, highest id first. Looks at the jobs
     /// behind the cursor one by one until the page is full: O(n) where few
     /// match.
     pub fn list(&self, filter: &Filter, page: &Page) -> Listing {
-        let end = page.after.map_or(Bound::Unbounded, |cursor| Bound::Excluded(cursor.id()));
+        let end = page
+            .after
+            .map_or(Bound::Unbounded, |cursor| Bound::Excluded(cursor.id()));
         let limit = page.limit.clamp(1, Page::MAX_LIMIT) as usize;
-        let jobs = self.jobs.range((Bound::Unbounded, end)).rev().map(|(_, job)| &job.record);
+        let jobs = self
+            .jobs
+            .range((Bound::Unbounded, end))
+            .rev()
+            .map(|(_, job)| &job.record);
         let mut matching = jobs.filter(|job| filter.matches(job));
         let jobs: Vec<JobRecord> = matching.by_ref().take(limit).cloned().collect();
-        let next = matching.next().and(jobs.last()).map(|job| Cursor::behind(job.id));
+        let next = matching
+            .next()
+            .and(jobs.last())
+            .map(|job| Cursor::behind(job.id));
         Listing { jobs, next }
     }
 
     /// The jobs of each queue by state, ordered by queue name. O(queues).
     pub fn counts(&self) -> Vec<QueueCounts> {
-        let queues = self.index.queues.iter().filter(|(_, queue)| queue.counts.total() > 0);
-        queues.map(|(name, q)| QueueCounts { queue: name.clone(), counts: q.counts }).collect()
+        let queues = self
+            .index
+            .queues
+            .iter()
+            .filter(|(_, queue)| queue.counts.total() > 0);
+        queues
+            .map(|(name, q)| QueueCounts {
+                queue: name.clone(),
+                counts: q.counts,
+            })
+            .collect()
     }
 
     /// The queues that hold a job or are paused, ordered by name. O(queues).
     pub fn queues(&self) -> Vec<QueueInfo> {
         let queues = self.index.queues.iter();
-        queues.map(|(name, queue)| QueueInfo { name: name.clone(), flow: queue.flow }).collect()
+        queues
+            .map(|(name, queue)| QueueInfo {
+                name: name.clone(),
+                flow: queue.flow,
+            })
+            .collect()
     }
 
     /// The moment from which a claim on these queues finds something: past

@@ -14,11 +14,15 @@ impl Machine {
     pub(super) fn heartbeat(&mut self, tokens: &[Token], lease: Duration) -> Vec<Holding> {
         let until = self.now.after(lease);
         let one = |token: &Token| {
-            let Some(job) = self.jobs.get_mut(&token.id).filter(|job| job.is_held_by(*token))
+            let Some(job) = self
+                .jobs
+                .get_mut(&token.id)
+                .filter(|job| job.is_held_by(*token))
             else {
                 return Holding::Stale;
             };
-            self.index.refile(job, |job| job.record.lease_until = Some(until));
+            self.index
+                .refile(job, |job| job.record.lease_until = Some(until));
             holding(job)
         };
         tokens.iter().map(one).collect()
@@ -27,7 +31,11 @@ impl Machine {
     /// Stores progress; the law is [`Backend::progress`](anyqueue_core::Backend).
     pub(super) fn progress(&mut self, updates: Vec<ProgressUpdate>) -> Vec<Holding> {
         let one = |ProgressUpdate { token, values }| {
-            let Some(job) = self.jobs.get_mut(&token.id).filter(|job| job.is_held_by(token)) else {
+            let Some(job) = self
+                .jobs
+                .get_mut(&token.id)
+                .filter(|job| job.is_held_by(token))
+            else {
                 return Holding::Stale;
             };
             // No index knows progress.
@@ -43,7 +51,9 @@ impl Machine {
     pub(super) fn settle(&mut self, settlements: Vec<Settlement>) -> Vec<Settled> {
         let now = self.now;
         let one = |Settlement { token, outcome }| {
-            let Some(job) = self.jobs.get_mut(&token.id) else { return Settled::Stale };
+            let Some(job) = self.jobs.get_mut(&token.id) else {
+                return Settled::Stale;
+            };
             let settled = Some((token.counter, outcome.kind()));
             if job.is_held_by(token) {
                 job.settled = settled;
@@ -105,7 +115,11 @@ impl Job {
 }
 
 fn holding(job: &Job) -> Holding {
-    if job.record.cancel_requested { Holding::CancelRequested } else { Holding::Held }
+    if job.record.cancel_requested {
+        Holding::CancelRequested
+    } else {
+        Holding::Held
+    }
 }
 
 #[cfg(test)]

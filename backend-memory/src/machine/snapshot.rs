@@ -37,9 +37,17 @@ impl Serialize for Machine {
 
 impl<'de> Deserialize<'de> for Machine {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Snapshot { now, enqueued, jobs, keys, paused } =
-            Snapshot::<Job>::deserialize(deserializer)?;
-        let mut index = Index { keys: Keys::from_stored(keys), ..Index::default() };
+        let Snapshot {
+            now,
+            enqueued,
+            jobs,
+            keys,
+            paused,
+        } = Snapshot::<Job>::deserialize(deserializer)?;
+        let mut index = Index {
+            keys: Keys::from_stored(keys),
+            ..Index::default()
+        };
         for name in paused {
             index.set_flow(&name, Flow::Paused);
         }
@@ -47,7 +55,15 @@ impl<'de> Deserialize<'de> for Machine {
             index.insert(job);
         }
         index.changes.clear();
-        let jobs = jobs.into_iter().map(|job| (job.record.id, Box::new(job))).collect();
-        Ok(Self { now, enqueued, jobs, index })
+        let jobs = jobs
+            .into_iter()
+            .map(|job| (job.record.id, Box::new(job)))
+            .collect();
+        Ok(Self {
+            now,
+            enqueued,
+            jobs,
+            index,
+        })
     }
 }

@@ -62,7 +62,12 @@ impl Keys {
     pub(super) fn ended(&mut self, job: &JobRecord) {
         let Some(unique) = &job.unique else { return };
         let scope = (job.queue.clone(), unique.key.clone());
-        if self.held.get(&scope) == Some(&Holder { id: job.id, until: None }) {
+        if self.held.get(&scope)
+            == Some(&Holder {
+                id: job.id,
+                until: None,
+            })
+        {
             self.free(&scope);
         }
     }
@@ -107,7 +112,10 @@ impl Keys {
     }
 
     fn free(&mut self, scope: &Scope) {
-        if let Some(Holder { until: Some(until), .. }) = self.held.remove(scope) {
+        if let Some(Holder {
+            until: Some(until), ..
+        }) = self.held.remove(scope)
+        {
             self.periods.remove(&(until, scope.clone()));
         }
     }

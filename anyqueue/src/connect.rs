@@ -1,0 +1,94 @@
+//! From a URL to a backend.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use anyqueue_core::{Backend, ClientOptions, Error, ErrorKind, Operation};
+
+/// An application's handle on a store: [`anyqueue_core::Client`], opened by a
+/// URL. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client(anyqueue_core::Client);
+
+impl Client {
+    /// Opens the store that a URL names, and prepares it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for a URL that names no store,
+    /// [`ErrorKind::Unsupported`] where its feature is not enabled; otherwise
+    /// what the store ends with. The text says what to do.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::connect_with(url, ClientOptions::default()).await
+    }
+
+    /// Opens the store that a URL names, with these options.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), and [`ErrorKind::TooWeak`] where the
+    /// store's durability is less than the options require.
+    pub async fn connect_with(url: &str, options: ClientOptions) -> Result<Self, Error> {
+        anyqueue_core::Client::new(open(url).await?, options)
+            .await
+            .map(Self)
+    }
+}
+
+impl Deref for Client {
+    type Target = anyqueue_core::Client;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl From<anyqueue_core::Client> for Client {
+    fn from(client: anyqueue_core::Client) -> Self {
+        Self(client)
+    }
+}
+
+/// Opens the backend that a URL names, without preparing it.
+///
+/// # Errors
+/// As [`Client::connect`].
+pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
+    // Never repeated in a text: what follows the scheme may hold a password.
+    let scheme = url
+        .split_once(':')
+        .map_or("", |(scheme, _)| scheme)
+        .to_ascii_lowercase();
+    match scheme.as_str() {
+        #[cfg(feature = "memory")]
+        "memory" => Ok(anyqueue_memory::MemoryBackend::connect(url)?),
+        #[cfg(not(feature = "memory"))]
+        "memory" => Err(missing("memory")),
+        #[cfg(feature = "sqlite")]
+        "sqlite" => Ok(anyqueue_sqlite::SqliteBackend::connect(url)?),
+        #[cfg(not(feature = "sqlite"))]
+        "sqlite" => Err(missing("sqlite")),
+        _ => {
+            let message = "the URL names no known store; give one such as `sqlite://jobs.db` or \
+                           `memory:`";
+            Err(Error::new(
+                ErrorKind::InvalidInput,
+                Operation::Connect,
+                "anyqueue",
+                message,
+            ))
+        }
+    }
+}
+
+#[cfg(not(all(feature = "memory", feature = "sqlite")))]
+fn missing(feature: &str) -> Error {
+    let message = format!(
+        "this build has no such backend; enable feature `{feature}` of crate `anyqueue`: cargo add \
+         anyqueue --features {feature}"
+    );
+    Error::new(
+        ErrorKind::Unsupported,
+        Operation::Connect,
+        "anyqueue",
+        message,
+    )
+}

@@ -1,0 +1,195 @@
+//! [`Batcher`]: natural batching of concurrent calls.
+//!
+//! What is asked while a batch is in flight goes into the next one; nothing
+//! waits for company, so a lone call has no added delay (the idea is that of
+//! a database's group commit).
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use crate::error::{Error, ErrorKind, Operation};
+
+type Answer<A> = Result<A, Error>;
+type Flush<I, A> = dyn Fn(Vec<I>) -> BoxFuture<'static, Result<Vec<A>, Error>> + Send + Sync;
+
+/// Turns single calls into batch calls.
+pub(crate) struct Batcher<I, A> {
+    shared: Arc<Shared<I, A>>,
+    operation: Operation,
+    backend: &'static str,
+}
+
+struct Shared<I, A> {
+    queue: Mutex<Queue<I, A>>,
+    flush: Box<Flush<I, A>>,
+    max: usize,
+}
+
+struct Queue<I, A> {
+    waiting: VecDeque<(I, oneshot::Sender<Answer<A>>)>,
+    flushing: bool,
+}
+
+impl<I: Send + 'static, A: Send + 'static> Batcher<I, A> {
+    /// Batches of at most `max` items, made by `flush`, which answers per
+    /// item in order.
+    pub(crate) fn new(
+        operation: Operation,
+        backend: &'static str,
+        max: usize,
+        flush: impl Fn(Vec<I>) -> BoxFuture<'static, Result<Vec<A>, Error>> + Send + Sync + 'static,
+    ) -> Self {
+        let queue = Queue {
+            waiting: VecDeque::new(),
+            flushing: false,
+        };
+        let shared = Shared {
+            queue: Mutex::new(queue),
+            flush: Box::new(flush),
+            max,
+        };
+        Self {
+            shared: Arc::new(shared),
+            operation,
+            backend,
+        }
+    }
+
+    /// Adds an item to the next batch and waits for its answer. Dropping the
+    /// future does not take the item back.
+    pub(crate) async fn submit(&self, item: I) -> Answer<A> {
+        let (answer, answered) = oneshot::channel();
+        let idle = {
+            let mut queue = self.shared.lock();
+            queue.waiting.push_back((item, answer));
+            !std::mem::replace(&mut queue.flushing, true)
+        };
+        if idle {
+            // A task of its own: a caller that drops its future must not
+            // take the others' batch with it.
+            tokio::spawn(drain(Flushing(Arc::clone(&self.shared))));
+        }
+        answered.await.unwrap_or_else(|_| {
+            let message = "the runtime that carried the call has stopped";
+            Err(Error::new(
+                ErrorKind::Unknown,
+                self.operation,
+                self.backend,
+                message,
+            ))
+        })
+    }
+}
+
+impl<I, A> Shared<I, A> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue<I, A>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Held by the one task that flushes; if its runtime drops it midway, waiting
+/// callers are told and the next caller starts a new one.
+struct Flushing<I, A>(Arc<Shared<I, A>>);
+
+impl<I, A> Drop for Flushing<I, A> {
+    fn drop(&mut self) {
+        let mut queue = self.0.lock();
+        if queue.flushing {
+            queue.flushing = false;
+            queue.waiting.clear();
+        }
+    }
+}
+
+async fn drain<I, A>(flushing: Flushing<I, A>) {
+    let shared = &flushing.0;
+    loop {
+        let (items, answers): (Vec<I>, Vec<_>) = {
+            let mut queue = shared.lock();
+            let take = queue.waiting.len().min(shared.max);
+            if take == 0 {
+                queue.flushing = false;
+                return;
+            }
+            queue.waiting.drain(..take).unzip()
+        };
+        match (shared.flush)(items).await {
+            Ok(results) => {
+                for (answer, result) in answers.into_iter().zip(results) {
+                    // A caller that is gone needs no answer.
+                    let _ = answer.send(Ok(result));
+                }
+            }
+            Err(error) => {
+                for answer in answers {
+                    let _ = answer.send(Err(error.duplicate()));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doubling(max: usize, sizes: Arc<Mutex<Vec<usize>>>) -> Batcher<u32, u32> {
+        Batcher::new(Operation::Get, "test", max, move |items| {
+            sizes.lock().unwrap().push(items.len());
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                Ok(items.into_iter().map(|n| 2 * n).collect())
+            })
+        })
+    }
+
+    #[tokio::test]
+    async fn concurrent_calls_share_batches_and_get_their_own_answers() {
+        let sizes = Arc::default();
+        let batcher = doubling(8, Arc::clone(&sizes));
+        let calls = (0..20).map(|n| batcher.submit(n));
+        let answers = futures::future::try_join_all(calls).await.unwrap();
+        assert_eq!(answers, (0..20).map(|n| 2 * n).collect::<Vec<_>>());
+        let sizes = sizes.lock().unwrap();
+        assert!(
+            sizes.len() < 20 && sizes.iter().all(|size| *size <= 8),
+            "{sizes:?}"
+        );
+    }
+
+    #[test]
+    fn a_stopped_runtime_leaves_the_batcher_usable() {
+        let hang = std::sync::atomic::AtomicBool::new(true);
+        let batcher = Arc::new(Batcher::<u32, u32>::new(
+            Operation::Get,
+            "test",
+            8,
+            move |items| {
+                let hang = hang.swap(false, std::sync::atomic::Ordering::SeqCst);
+                Box::pin(async move {
+                    if hang {
+                        std::future::pending::<()>().await;
+                    }
+                    Ok(items)
+                })
+            },
+        ));
+        let runtime = || {
+            tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap()
+        };
+        let first = runtime();
+        let caller = first.spawn({
+            let batcher = Arc::clone(&batcher);
+            async move { batcher.submit(1).await }
+        });
+        first.block_on(async { tokio::task::yield_now().await });
+        drop(caller);
+        drop(first);
+        assert_eq!(runtime().block_on(batcher.submit(2)).unwrap(), 2);
+    }
+}
