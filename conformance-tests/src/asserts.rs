@@ -23,13 +23,19 @@ pub(crate) type Verdict = Result<(), Failure>;
 
 impl Failure {
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), ignored: false }
+        Self {
+            text: text.into(),
+            ignored: false,
+        }
     }
 
     /// The law asks nothing of this backend, for this reason: the case is
     /// shown as ignored.
     pub(crate) fn ignored(reason: impl Into<String>) -> Self {
-        Self { text: reason.into(), ignored: true }
+        Self {
+            text: reason.into(),
+            ignored: true,
+        }
     }
 
     pub(crate) const fn is_ignored(&self) -> bool {
@@ -66,12 +72,18 @@ where
         return Ok(());
     }
     let (found, expected) = (cut(&found), cut(&expected));
-    Err(Failure::new(format!("{what}\n  expected {expected}\n  found    {found}")))
+    Err(Failure::new(format!(
+        "{what}\n  expected {expected}\n  found    {found}"
+    )))
 }
 
 /// The condition holds; `what` says it in words.
 pub(crate) fn holds(what: &str, condition: bool) -> Verdict {
-    if condition { Ok(()) } else { Err(Failure::new(format!("does not hold: {what}"))) }
+    if condition {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("does not hold: {what}")))
+    }
 }
 
 /// The two hold the same items, each as often, in whatever order.
@@ -111,7 +123,11 @@ pub(crate) fn same_payload(what: &str, found: &Payload, expected: &Payload) -> V
     if found == expected {
         return Ok(());
     }
-    let at = found.bytes().zip(expected.bytes()).take_while(|(a, b)| a == b).count();
+    let at = found
+        .bytes()
+        .zip(expected.bytes())
+        .take_while(|(a, b)| a == b)
+        .count();
     let (found, expected) = (short::text(found), short::text(expected));
     Err(Failure::new(format!(
         "{what}: differs from byte {at}\n  expected {expected}\n  found    {found}"
@@ -129,7 +145,9 @@ pub(crate) async fn eventually<T>(
             return Ok(value);
         }
         if start.elapsed() > PATIENCE {
-            return Err(Failure::new(format!("did not come to pass within {PATIENCE:?}: {what}")));
+            return Err(Failure::new(format!(
+                "did not come to pass within {PATIENCE:?}: {what}"
+            )));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

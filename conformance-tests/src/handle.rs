@@ -36,12 +36,18 @@ impl Handle {
 
     /// The same store by the backend's own `reopen`.
     pub(crate) async fn reopened(&self) -> Result<Self, Error> {
-        Ok(Self { backend: self.backend.reopen().await?, worker: self.worker.clone() })
+        Ok(Self {
+            backend: self.backend.reopen().await?,
+            worker: self.worker.clone(),
+        })
     }
 
     /// The same connections, claiming under another name.
     pub(crate) fn named(&self, worker: &str) -> Self {
-        Self { worker: WorkerId::new(worker).expect("a valid name"), ..self.clone() }
+        Self {
+            worker: WorkerId::new(worker).expect("a valid name"),
+            ..self.clone()
+        }
     }
 
     /// The name under which this handle claims.
@@ -51,12 +57,19 @@ impl Handle {
 
     /// Enqueues one job.
     pub(crate) async fn enqueue_one(&self, job: &NewJob) -> Result<Enqueued, Failure> {
-        only("enqueue", self.backend.enqueue(std::slice::from_ref(job)).await?)
+        only(
+            "enqueue",
+            self.backend.enqueue(std::slice::from_ref(job)).await?,
+        )
     }
 
     /// Enqueues one job, which must be `Created`.
     pub(crate) async fn put(&self, job: &NewJob) -> Result<JobId, Failure> {
-        same("the answer to enqueue", self.enqueue_one(job).await?, Enqueued::Created(job.id))?;
+        same(
+            "the answer to enqueue",
+            self.enqueue_one(job).await?,
+            Enqueued::Created(job.id),
+        )?;
         Ok(job.id)
     }
 
@@ -64,7 +77,11 @@ impl Handle {
     pub(crate) async fn put_all(&self, jobs: &[NewJob]) -> Result<Vec<JobId>, Failure> {
         let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
         let expected: Vec<_> = ids.iter().copied().map(Enqueued::Created).collect();
-        same("the answers to enqueue", self.backend.enqueue(jobs).await?, expected)?;
+        same(
+            "the answers to enqueue",
+            self.backend.enqueue(jobs).await?,
+            expected,
+        )?;
         Ok(ids)
     }
 
@@ -76,9 +93,17 @@ impl Handle {
         lease: Duration,
     ) -> Result<Vec<ClaimedJob>, Failure> {
         let queues = queues.iter().map(|name| queue(name)).collect();
-        let request = ClaimRequest { queues, limit, lease, worker: self.worker.clone() };
+        let request = ClaimRequest {
+            queues,
+            limit,
+            lease,
+            worker: self.worker.clone(),
+        };
         let claimed = self.backend.claim(&request).await?;
-        holds("a claim gives at most `limit` jobs", claimed.len() <= limit as usize)?;
+        holds(
+            "a claim gives at most `limit` jobs",
+            claimed.len() <= limit as usize,
+        )?;
         let ids: BTreeSet<_> = claimed.iter().map(|job| job.token.id).collect();
         holds("a claim gives each job once", ids.len() == claimed.len())?;
         Ok(claimed)
@@ -95,7 +120,12 @@ impl Handle {
 
     /// The ids of the jobs that a claim gives, in its order.
     pub(crate) async fn claim_ids(&self, queue: &str, limit: u32) -> Result<Vec<JobId>, Failure> {
-        Ok(self.claim_many(queue, limit).await?.iter().map(|job| job.token.id).collect())
+        Ok(self
+            .claim_many(queue, limit)
+            .await?
+            .iter()
+            .map(|job| job.token.id)
+            .collect())
     }
 
     /// Claims one job with a long lease; there must be one.
@@ -111,7 +141,9 @@ impl Handle {
     ) -> Result<ClaimedJob, Failure> {
         let claimed = self.claim_from(&[queue], 1, lease).await?;
         claimed.into_iter().next().ok_or_else(|| {
-            Failure::new(format!("claim gave nothing, though {queue:?} holds a claimable job"))
+            Failure::new(format!(
+                "claim gave nothing, though {queue:?} holds a claimable job"
+            ))
         })
     }
 
@@ -138,7 +170,11 @@ impl Handle {
 
     /// No job of this queue is claimable.
     pub(crate) async fn claims_none(&self, queue: &str) -> Verdict {
-        same("claimed, though none is claimable", self.claim_ids(queue, 100).await?, vec![])
+        same(
+            "claimed, though none is claimable",
+            self.claim_ids(queue, 100).await?,
+            vec![],
+        )
     }
 
     /// Extends one lease.
@@ -152,13 +188,22 @@ impl Handle {
         token: Token,
         outcome: Outcome,
     ) -> Result<Settled, Failure> {
-        only("settle", self.backend.settle(&[Settlement { token, outcome }]).await?)
+        only(
+            "settle",
+            self.backend
+                .settle(&[Settlement { token, outcome }])
+                .await?,
+        )
     }
 
     /// Settles one job, which must be `Accepted`.
     pub(crate) async fn accepted(&self, token: Token, outcome: Outcome) -> Verdict {
         let what = format!("the answer to settle with {}", outcome.kind().as_str());
-        same(&what, self.settle_one(token, outcome).await?, Settled::Accepted)
+        same(
+            &what,
+            self.settle_one(token, outcome).await?,
+            Settled::Accepted,
+        )
     }
 
     /// Reports progress of one job.
@@ -167,7 +212,12 @@ impl Handle {
         token: Token,
         values: ProgressValues,
     ) -> Result<Holding, Failure> {
-        only("progress", self.backend.progress(&[ProgressUpdate { token, values }]).await?)
+        only(
+            "progress",
+            self.backend
+                .progress(&[ProgressUpdate { token, values }])
+                .await?,
+        )
     }
 
     /// Cancels one job.
@@ -217,7 +267,10 @@ impl Handle {
         let mut page = Page::first(limit);
         loop {
             let listing = self.backend.list(filter, &page).await?;
-            holds("a page has at most `limit` jobs", listing.jobs.len() <= limit as usize)?;
+            holds(
+                "a page has at most `limit` jobs",
+                listing.jobs.len() <= limit as usize,
+            )?;
             jobs.extend(listing.jobs);
             match listing.next {
                 Some(cursor) => page = page.after(cursor),
@@ -240,7 +293,8 @@ impl Handle {
 
     /// Maintains with the default bounds.
     pub(crate) async fn maintain_all(&self) -> Result<Maintained, Failure> {
-        self.maintain_with(MaintainLimits::default().jobs, Retention::default()).await
+        self.maintain_with(MaintainLimits::default().jobs, Retention::default())
+            .await
     }
 
     /// Maintains until nothing is left to do, and gives the sums.
@@ -251,9 +305,15 @@ impl Handle {
     ) -> Result<Maintained, Failure> {
         let mut sum = Maintained::default();
         for _ in 0..1_000 {
-            let did = self.backend.maintain(&MaintainLimits { jobs, retention }).await?;
+            let did = self
+                .backend
+                .maintain(&MaintainLimits { jobs, retention })
+                .await?;
             let each = [did.expired, did.promoted, did.purged];
-            holds("a chore touches at most `jobs`", each.iter().all(|n| *n <= u64::from(jobs)))?;
+            holds(
+                "a chore touches at most `jobs`",
+                each.iter().all(|n| *n <= u64::from(jobs)),
+            )?;
             sum.expired += did.expired;
             sum.promoted += did.promoted;
             sum.purged += did.purged;
@@ -292,6 +352,8 @@ fn only<T>(call: &str, answers: Vec<T>) -> Result<T, Failure> {
     let count = answers.len();
     match answers.into_iter().next() {
         Some(answer) if count == 1 => Ok(answer),
-        _ => Err(Failure::new(format!("{call} of one item gave {count} answers"))),
+        _ => Err(Failure::new(format!(
+            "{call} of one item gave {count} answers"
+        ))),
     }
 }

@@ -41,11 +41,16 @@ struct Call {
 
 impl Log {
     pub(crate) fn new() -> Self {
-        Self { start: Instant::now(), calls: Mutex::default() }
+        Self {
+            start: Instant::now(),
+            calls: Mutex::default(),
+        }
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
-        self.calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.calls
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn begin(&self, handle: u32, asked: impl FnOnce(&mut Names) -> String) -> u64 {
@@ -57,7 +62,13 @@ impl Log {
             calls.last.pop_front();
         }
         let at = self.start.elapsed();
-        calls.last.push_back(Call { number, at, handle, asked, answer: None });
+        calls.last.push_back(Call {
+            number,
+            at,
+            handle,
+            asked,
+            answer: None,
+        });
         number
     }
 
@@ -75,10 +86,22 @@ impl Log {
     pub(crate) fn report(&self) -> String {
         let calls = self.calls();
         let mut text = format!("the last {} of {} calls:", calls.last.len(), calls.total);
-        for Call { at, handle, asked, answer, .. } in &calls.last {
-            let answer = answer.as_deref().unwrap_or("no answer (dropped, or still under way)");
+        for Call {
+            at,
+            handle,
+            asked,
+            answer,
+            ..
+        } in &calls.last
+        {
+            let answer = answer
+                .as_deref()
+                .unwrap_or("no answer (dropped, or still under way)");
             let at = at.as_secs_f64();
-            let _ = write!(text, "\n  {at:>8.3} s  handle {handle}  {asked}  ->  {answer}");
+            let _ = write!(
+                text,
+                "\n  {at:>8.3} s  handle {handle}  {asked}  ->  {answer}"
+            );
         }
         text
     }
@@ -152,13 +175,27 @@ impl Backend for Recorder {
     }
     async fn reopen(&self) -> Result<Arc<dyn Backend>, Error> {
         let inner = self.inner.reopen().await?;
-        Ok(Arc::new(Self::new(inner, Arc::clone(&self.log), self.handle)))
+        Ok(Arc::new(Self::new(
+            inner,
+            Arc::clone(&self.log),
+            self.handle,
+        )))
     }
     async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, Error> {
-        recorded!(self, n, format!("enqueue {}", list(jobs, n)), self.inner.enqueue(jobs))
+        recorded!(
+            self,
+            n,
+            format!("enqueue {}", list(jobs, n)),
+            self.inner.enqueue(jobs)
+        )
     }
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<ClaimedJob>, Error> {
-        recorded!(self, n, format!("claim {}", request.short(n)), self.inner.claim(request))
+        recorded!(
+            self,
+            n,
+            format!("claim {}", request.short(n)),
+            self.inner.claim(request)
+        )
     }
     async fn heartbeat(&self, tokens: &[Token], lease: Duration) -> Result<Vec<Holding>, Error> {
         recorded!(
@@ -170,19 +207,44 @@ impl Backend for Recorder {
     }
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Error> {
         let asked = settlements;
-        recorded!(self, n, format!("settle {}", list(asked, n)), self.inner.settle(settlements))
+        recorded!(
+            self,
+            n,
+            format!("settle {}", list(asked, n)),
+            self.inner.settle(settlements)
+        )
     }
     async fn progress(&self, updates: &[ProgressUpdate]) -> Result<Vec<Holding>, Error> {
-        recorded!(self, n, format!("progress {}", list(updates, n)), self.inner.progress(updates))
+        recorded!(
+            self,
+            n,
+            format!("progress {}", list(updates, n)),
+            self.inner.progress(updates)
+        )
     }
     async fn cancel(&self, ids: &[JobId]) -> Result<Vec<Cancelled>, Error> {
-        recorded!(self, n, format!("cancel {}", list(ids, n)), self.inner.cancel(ids))
+        recorded!(
+            self,
+            n,
+            format!("cancel {}", list(ids, n)),
+            self.inner.cancel(ids)
+        )
     }
     async fn retry(&self, ids: &[JobId]) -> Result<Vec<Retried>, Error> {
-        recorded!(self, n, format!("retry {}", list(ids, n)), self.inner.retry(ids))
+        recorded!(
+            self,
+            n,
+            format!("retry {}", list(ids, n)),
+            self.inner.retry(ids)
+        )
     }
     async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<JobRecord>>, Error> {
-        recorded!(self, n, format!("get {}", list(ids, n)), self.inner.get(ids))
+        recorded!(
+            self,
+            n,
+            format!("get {}", list(ids, n)),
+            self.inner.get(ids)
+        )
     }
     async fn list(&self, filter: &Filter, page: &Page) -> Result<Listing, Error> {
         recorded!(
@@ -207,10 +269,17 @@ impl Backend for Recorder {
         )
     }
     async fn maintain(&self, limits: &MaintainLimits) -> Result<Maintained, Error> {
-        recorded!(self, _n, format!("maintain {} jobs", limits.jobs), self.inner.maintain(limits))
+        recorded!(
+            self,
+            _n,
+            format!("maintain {} jobs", limits.jobs),
+            self.inner.maintain(limits)
+        )
     }
     async fn wait_for_work(&self, request: &WaitRequest) -> Result<(), Error> {
-        let WaitRequest { queues, timeout, .. } = request;
+        let WaitRequest {
+            queues, timeout, ..
+        } = request;
         recorded!(
             self,
             _n,

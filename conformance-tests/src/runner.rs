@@ -52,10 +52,17 @@ pub fn run(fixture: impl Fixture) -> ExitCode {
 /// suite's order. Blocks; not to be called from an asynchronous task.
 pub fn check(fixture: impl Fixture, filter: &str) -> Vec<CaseResult> {
     let fixture: Arc<dyn Fixture> = Arc::new(fixture);
-    let chosen = cases::all().into_iter().filter(|case| case.name.contains(filter));
+    let chosen = cases::all()
+        .into_iter()
+        .filter(|case| case.name.contains(filter));
     let waiting: Mutex<VecDeque<(usize, Case)>> = Mutex::new(chosen.enumerate().collect());
     let done = Mutex::new(BTreeMap::new());
-    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let next = || {
+        waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    };
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
@@ -63,13 +70,23 @@ pub fn check(fixture: impl Fixture, filter: &str) -> Vec<CaseResult> {
                     let start = Instant::now();
                     let outcome = execute(&fixture, &case);
                     let Case { name, area, .. } = case;
-                    let result = CaseResult { name, area, outcome, duration: start.elapsed() };
-                    done.lock().unwrap_or_else(PoisonError::into_inner).insert(place, result);
+                    let result = CaseResult {
+                        name,
+                        area,
+                        outcome,
+                        duration: start.elapsed(),
+                    };
+                    done.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(place, result);
                 }
             });
         }
     });
-    done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    done.into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+        .into_values()
+        .collect()
 }
 
 /// Runs one case on a store and a runtime of its own.
@@ -126,5 +143,6 @@ async fn attempt(case: &Case, store: &Store) -> CaseOutcome {
 
 fn message(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no text)")
 }

@@ -35,7 +35,10 @@ pub(crate) fn payload(json: impl Into<String>) -> Payload {
 /// A plain job: normal priority, due now, many attempts.
 pub(crate) fn job(name: &str) -> NewJob {
     let retry = RetryPolicy::attempts(100);
-    NewJob { retry, ..NewJob::new(queue(name), kind("work"), payload(r#"{"n":1}"#)) }
+    NewJob {
+        retry,
+        ..NewJob::new(queue(name), kind("work"), payload(r#"{"n":1}"#))
+    }
 }
 
 /// Plain jobs, oldest id first.
@@ -45,12 +48,18 @@ pub(crate) fn jobs(name: &str, count: usize) -> Vec<NewJob> {
 
 /// A job due after this delay.
 pub(crate) fn delayed(name: &str, delay: Duration) -> NewJob {
-    NewJob { schedule: Schedule::After(delay), ..job(name) }
+    NewJob {
+        schedule: Schedule::After(delay),
+        ..job(name)
+    }
 }
 
 /// A job with this many attempts.
 pub(crate) fn attempts(name: &str, attempts: u32) -> NewJob {
-    NewJob { retry: RetryPolicy::fixed(attempts, Duration::ZERO), ..job(name) }
+    NewJob {
+        retry: RetryPolicy::fixed(attempts, Duration::ZERO),
+        ..job(name)
+    }
 }
 
 /// A job that holds a key while it is unfinished.
@@ -65,7 +74,10 @@ pub(crate) fn unique_for(name: &str, key: &str, period: Duration) -> NewJob {
 
 fn with_key(name: &str, key: &str, policy: UniquePolicy) -> NewJob {
     let key = UniqueKey::new(key).expect("a valid key");
-    NewJob { unique: Some(Unique { key, policy }), ..job(name) }
+    NewJob {
+        unique: Some(Unique { key, policy }),
+        ..job(name)
+    }
 }
 
 /// A job with a value in every field.
@@ -82,24 +94,40 @@ pub(crate) fn full(name: &str) -> NewJob {
 }
 
 pub(crate) fn complete() -> Outcome {
-    Outcome::Complete { result: payload(r#"{"rows":3}"#) }
+    Outcome::Complete {
+        result: payload(r#"{"rows":3}"#),
+    }
 }
 
 pub(crate) fn retry(delay: Duration) -> Outcome {
-    Outcome::Retry { delay, error: ErrorText::new("try again") }
+    Outcome::Retry {
+        delay,
+        error: ErrorText::new("try again"),
+    }
 }
 
 pub(crate) fn fail() -> Outcome {
-    Outcome::Fail { error: ErrorText::new("no use") }
+    Outcome::Fail {
+        error: ErrorText::new("no use"),
+    }
 }
 
 pub(crate) fn snooze(delay: Duration) -> Outcome {
-    Outcome::Snooze { delay, reason: Some(ErrorText::new("not yet")) }
+    Outcome::Snooze {
+        delay,
+        reason: Some(ErrorText::new("not yet")),
+    }
 }
 
 /// An outcome of each kind; the delays are far.
 pub(crate) fn outcomes() -> [Outcome; 5] {
-    [complete(), retry(FAR), fail(), snooze(FAR), Outcome::Release]
+    [
+        complete(),
+        retry(FAR),
+        fail(),
+        snooze(FAR),
+        Outcome::Release,
+    ]
 }
 
 pub(crate) fn percent(percent: u8) -> ProgressValues {
@@ -108,7 +136,10 @@ pub(crate) fn percent(percent: u8) -> ProgressValues {
 
 /// A token for a job that no store knows.
 pub(crate) fn unknown_token(name: &str) -> Token {
-    Token { id: JobId::new(&queue(name)), counter: 1 }
+    Token {
+        id: JobId::new(&queue(name)),
+        counter: 1,
+    }
 }
 
 /// Names that a careless store would splice, fold or cut. All differ, and all

@@ -19,7 +19,11 @@ pub(crate) trait Short {
 
 /// The first items of a batch, and how many follow.
 pub(crate) fn list<T: Short>(items: &[T], names: &mut Names) -> String {
-    let mut shown: Vec<_> = items.iter().take(ITEMS).map(|item| item.short(names)).collect();
+    let mut shown: Vec<_> = items
+        .iter()
+        .take(ITEMS)
+        .map(|item| item.short(names))
+        .collect();
     if items.len() > ITEMS {
         shown.push(format!("and {} more", items.len() - ITEMS));
     }
@@ -46,7 +50,8 @@ impl<T: Short> Short for Vec<T> {
 
 impl<T: Short> Short for Option<T> {
     fn short(&self, names: &mut Names) -> String {
-        self.as_ref().map_or_else(|| "none".to_owned(), |item| item.short(names))
+        self.as_ref()
+            .map_or_else(|| "none".to_owned(), |item| item.short(names))
     }
 }
 
@@ -95,13 +100,21 @@ impl Short for Enqueued {
 
 impl Short for ClaimRequest {
     fn short(&self, _: &mut Names) -> String {
-        format!("{} of {:?} for {:?} by {}", self.limit, self.queues, self.lease, self.worker)
+        format!(
+            "{} of {:?} for {:?} by {}",
+            self.limit, self.queues, self.lease, self.worker
+        )
     }
 }
 
 impl Short for ClaimedJob {
     fn short(&self, names: &mut Names) -> String {
-        format!("{} of {:?} attempt {}", self.token.short(names), self.queue, self.attempt)
+        format!(
+            "{} of {:?} attempt {}",
+            self.token.short(names),
+            self.queue,
+            self.attempt
+        )
     }
 }
 
@@ -154,21 +167,31 @@ impl Short for JobRecord {
 
 impl Short for Listing {
     fn short(&self, names: &mut Names) -> String {
-        let next = self.next.map(|cursor| format!(" next behind {}", names.of(cursor.id())));
+        let next = self
+            .next
+            .map(|cursor| format!(" next behind {}", names.of(cursor.id())));
         list(&self.jobs, names) + &next.unwrap_or_default()
     }
 }
 
 impl Short for Filter {
     fn short(&self, _: &mut Names) -> String {
-        let Self { states, queue, kind, tags, .. } = self;
+        let Self {
+            states,
+            queue,
+            kind,
+            tags,
+            ..
+        } = self;
         format!("states {states:?} queue {queue:?} kind {kind:?} tags {tags:?}")
     }
 }
 
 impl Short for Page {
     fn short(&self, names: &mut Names) -> String {
-        let after = self.after.map(|cursor| format!(" behind {}", names.of(cursor.id())));
+        let after = self
+            .after
+            .map(|cursor| format!(" behind {}", names.of(cursor.id())));
         format!("limit {}{}", self.limit, after.unwrap_or_default())
     }
 }

@@ -32,7 +32,12 @@ impl Store {
         let shared = Arc::<Shared>::default();
         let name = fresh_name();
         lock(&shared.names).push(Arc::clone(&name));
-        Self { fixture, log, name, shared }
+        Self {
+            fixture,
+            log,
+            name,
+            shared,
+        }
     }
 
     /// Opens and prepares the store; `open` gives out the handle.
@@ -58,7 +63,10 @@ impl Store {
     pub(crate) async fn open_bare(&self) -> Result<Handle, Error> {
         let backend = self.fixture.open(&self.name).await?;
         let number = self.shared.handles.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(Handle::new(Arc::new(Recorder::new(backend, Arc::clone(&self.log), number)), number))
+        Ok(Handle::new(
+            Arc::new(Recorder::new(backend, Arc::clone(&self.log), number)),
+            number,
+        ))
     }
 
     /// Several handles, as several processes would have.
@@ -74,8 +82,15 @@ impl Store {
     pub(crate) fn sibling(&self) -> Self {
         let name = fresh_name();
         lock(&self.shared.names).push(Arc::clone(&name));
-        let shared = Arc::new(Shared { handles: AtomicU32::new(100), ..Shared::default() });
-        Self { name, shared, ..self.clone() }
+        let shared = Arc::new(Shared {
+            handles: AtomicU32::new(100),
+            ..Shared::default()
+        });
+        Self {
+            name,
+            shared,
+            ..self.clone()
+        }
     }
 
     /// Runs the work on `count` OS threads, each with a runtime and a handle
@@ -93,7 +108,9 @@ impl Store {
             let (store, work) = (self.clone(), work.clone());
             let (send, receive) = tokio::sync::oneshot::channel();
             std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build();
                 let done = match runtime {
                     Ok(runtime) => runtime
                         .block_on(async { work(number, store.open_on_thread().await?).await }),
@@ -101,7 +118,11 @@ impl Store {
                 };
                 let _ = send.send(done);
             });
-            async { receive.await.map_err(|_| Failure::new("a thread of the case panicked"))? }
+            async {
+                receive
+                    .await
+                    .map_err(|_| Failure::new("a thread of the case panicked"))?
+            }
         });
         futures::future::try_join_all(threads).await
     }

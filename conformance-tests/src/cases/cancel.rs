@@ -57,7 +57,11 @@ async fn a_job_between_two_attempts(store: Store) -> Verdict {
 }
 
 async fn is_cancelled(a: &Handle, id: JobId) -> Verdict {
-    same("the answer to cancel", a.cancel_one(id).await?, Cancelled::Done)?;
+    same(
+        "the answer to cancel",
+        a.cancel_one(id).await?,
+        Cancelled::Done,
+    )?;
     let record = a.in_state(id, State::Cancelled).await?;
     holds("it has an end time", record.finished_at.is_some())?;
     holds("it was not flagged while it ran", !record.cancel_requested)?;
@@ -67,28 +71,50 @@ async fn is_cancelled(a: &Handle, id: JobId) -> Verdict {
 async fn is_never_claimed(store: Store) -> Verdict {
     let a = store.open().await?;
     let ids = a.put_all(&jobs("q", 10)).await?;
-    let (gone, kept): (Vec<_>, Vec<_>) =
-        ids.iter().enumerate().partition(|(place, _)| place % 2 == 0);
+    let (gone, kept): (Vec<_>, Vec<_>) = ids
+        .iter()
+        .enumerate()
+        .partition(|(place, _)| place % 2 == 0);
     let only_ids = |some: Vec<(usize, &JobId)>| some.into_iter().map(|(_, id)| *id).collect();
     let (gone, kept): (Vec<JobId>, Vec<JobId>) = (only_ids(gone), only_ids(kept));
-    same("the answers", a.cancel(&gone).await?, vec![Cancelled::Done; 5])?;
+    same(
+        "the answers",
+        a.cancel(&gone).await?,
+        vec![Cancelled::Done; 5],
+    )?;
     same("the claimed jobs", a.claim_ids("q", 100).await?, kept)
 }
 
 async fn is_flagged_and_told(store: Store) -> Verdict {
     let a = store.open().await?;
     let token = a.put_and_take("q").await?.token;
-    same("the heartbeat before", a.beat(token, LONG).await?, Holding::Held)?;
-    same("the answer", a.cancel_one(token.id).await?, Cancelled::Requested)?;
+    same(
+        "the heartbeat before",
+        a.beat(token, LONG).await?,
+        Holding::Held,
+    )?;
+    same(
+        "the answer",
+        a.cancel_one(token.id).await?,
+        Cancelled::Requested,
+    )?;
     let record = a.in_state(token.id, State::Running).await?;
     holds("the record shows the flag", record.cancel_requested)?;
-    same("the heartbeat after", a.beat(token, LONG).await?, Holding::CancelRequested)
+    same(
+        "the heartbeat after",
+        a.beat(token, LONG).await?,
+        Holding::CancelRequested,
+    )
 }
 
 /// The job, flagged while it ran, then settled so.
 async fn flagged_then(a: &Handle, outcome: Outcome, state: State) -> Result<JobId, Failure> {
     let token = a.put_and_take("q").await?.token;
-    same("the answer", a.cancel_one(token.id).await?, Cancelled::Requested)?;
+    same(
+        "the answer",
+        a.cancel_one(token.id).await?,
+        Cancelled::Requested,
+    )?;
     a.accepted(token, outcome.clone()).await?;
     let record = a.in_state(token.id, state).await?;
     holds("it has an end time", record.finished_at.is_some())?;
@@ -101,7 +127,10 @@ async fn flagged_then(a: &Handle, outcome: Outcome, state: State) -> Result<JobI
 async fn a_completion_stands(store: Store) -> Verdict {
     let a = store.open().await?;
     let id = flagged_then(&a, complete(), State::Completed).await?;
-    holds("the flag stays to be seen", a.record(id).await?.cancel_requested)
+    holds(
+        "the flag stays to be seen",
+        a.record(id).await?.cancel_requested,
+    )
 }
 
 async fn a_failure_stands(store: Store) -> Verdict {
@@ -121,19 +150,31 @@ async fn a_retry_ends_cancelled_with_its_error(store: Store) -> Verdict {
 
 async fn a_snooze_ends_cancelled(store: Store) -> Verdict {
     let a = store.open().await?;
-    flagged_then(&a, snooze(FAR), State::Cancelled).await.map(drop)
+    flagged_then(&a, snooze(FAR), State::Cancelled)
+        .await
+        .map(drop)
 }
 
 async fn a_release_ends_cancelled(store: Store) -> Verdict {
     let a = store.open().await?;
-    flagged_then(&a, Outcome::Release, State::Cancelled).await.map(drop)
+    flagged_then(&a, Outcome::Release, State::Cancelled)
+        .await
+        .map(drop)
 }
 
 async fn from_another_handle(store: Store) -> Verdict {
     let (a, b) = (store.open().await?, store.open().await?);
     let token = a.put_and_take("q").await?.token;
-    same("the answer", b.cancel_one(token.id).await?, Cancelled::Requested)?;
-    same("the holder's heartbeat", a.beat(token, LONG).await?, Holding::CancelRequested)
+    same(
+        "the answer",
+        b.cancel_one(token.id).await?,
+        Cancelled::Requested,
+    )?;
+    same(
+        "the holder's heartbeat",
+        a.beat(token, LONG).await?,
+        Holding::CancelRequested,
+    )
 }
 
 async fn of_a_waiting_job(store: Store) -> Verdict {
@@ -149,10 +190,18 @@ async fn of_a_running_job(store: Store) -> Verdict {
     let a = store.open().await?;
     let token = a.put_and_take("q").await?.token;
     for _ in 0..2 {
-        same("the answer", a.cancel_one(token.id).await?, Cancelled::Requested)?;
+        same(
+            "the answer",
+            a.cancel_one(token.id).await?,
+            Cancelled::Requested,
+        )?;
     }
     a.accepted(token, Outcome::Release).await?;
-    same("the answer once it ended", a.cancel_one(token.id).await?, Cancelled::Done)
+    same(
+        "the answer once it ended",
+        a.cancel_one(token.id).await?,
+        Cancelled::Done,
+    )
 }
 
 async fn of_a_finished_job_changes_nothing(store: Store) -> Verdict {
@@ -160,7 +209,11 @@ async fn of_a_finished_job_changes_nothing(store: Store) -> Verdict {
     for (outcome, state) in [(complete(), State::Completed), (fail(), State::Failed)] {
         let id = a.run("q", outcome).await?.id;
         let before = a.record(id).await?;
-        same("the answer", a.cancel_one(id).await?, Cancelled::Finished(state))?;
+        same(
+            "the answer",
+            a.cancel_one(id).await?,
+            Cancelled::Finished(state),
+        )?;
         same("the record", a.record(id).await?, before)?;
     }
     Ok(())
@@ -168,7 +221,11 @@ async fn of_a_finished_job_changes_nothing(store: Store) -> Verdict {
 
 async fn of_an_unknown_job(store: Store) -> Verdict {
     let a = store.open().await?;
-    same("the answer", a.cancel_one(JobId::new(&queue("q"))).await?, Cancelled::NotFound)
+    same(
+        "the answer",
+        a.cancel_one(JobId::new(&queue("q"))).await?,
+        Cancelled::NotFound,
+    )
 }
 
 async fn answers_in_the_order_of_the_ids(store: Store) -> Verdict {

@@ -42,9 +42,21 @@ cases! { "claim";
 async fn takes_no_more_and_no_fewer(store: Store) -> Verdict {
     let a = store.open().await?;
     let ids = a.put_all(&jobs("q", 7)).await?;
-    same("the first claim", a.claim_ids("q", 3).await?, ids[..3].to_vec())?;
-    same("the second claim", a.claim_ids("q", 3).await?, ids[3..6].to_vec())?;
-    same("the third claim", a.claim_ids("q", 3).await?, ids[6..].to_vec())?;
+    same(
+        "the first claim",
+        a.claim_ids("q", 3).await?,
+        ids[..3].to_vec(),
+    )?;
+    same(
+        "the second claim",
+        a.claim_ids("q", 3).await?,
+        ids[3..6].to_vec(),
+    )?;
+    same(
+        "the third claim",
+        a.claim_ids("q", 3).await?,
+        ids[6..].to_vec(),
+    )?;
     a.claims_none("q").await
 }
 
@@ -58,7 +70,11 @@ async fn zero_takes_none(store: Store) -> Verdict {
 async fn no_queue_takes_none(store: Store) -> Verdict {
     let a = store.open().await?;
     let id = a.put(&job("q")).await?;
-    same("the claimed jobs", a.claim_from(&[], 9, LONG).await?, vec![])?;
+    same(
+        "the claimed jobs",
+        a.claim_from(&[], 9, LONG).await?,
+        vec![],
+    )?;
     a.in_state(id, State::Ready).await.map(drop)
 }
 
@@ -83,14 +99,22 @@ async fn queues_are_visited_in_the_order_of_the_request(store: Store) -> Verdict
     let second = a.put_all(&jobs("b", 3)).await?;
     let claimed = a.claim_from(&["b", "empty", "a"], 5, LONG).await?;
     let ids: Vec<_> = claimed.iter().map(|job| job.token.id).collect();
-    same("the jobs of b, then what a fills up", ids, [&second[..], &first[..2]].concat())
+    same(
+        "the jobs of b, then what a fills up",
+        ids,
+        [&second[..], &first[..2]].concat(),
+    )
 }
 
 async fn a_queue_named_twice_gives_each_job_once(store: Store) -> Verdict {
     let a = store.open().await?;
     let ids = a.put_all(&jobs("q", 4)).await?;
     let claimed = a.claim_from(&["q", "q"], 9, LONG).await?;
-    same_set("the claimed jobs", claimed.iter().map(|job| job.token.id), ids)
+    same_set(
+        "the claimed jobs",
+        claimed.iter().map(|job| job.token.id),
+        ids,
+    )
 }
 
 async fn rotation_starves_no_queue(store: Store) -> Verdict {
@@ -110,7 +134,9 @@ async fn rotation_starves_no_queue(store: Store) -> Verdict {
         seen.extend(claimed.iter().map(|job| job.queue.to_string()));
         queues.rotate_left(1);
     }
-    let expected = ["a", "b", "c"].into_iter().flat_map(|name| vec![name.to_owned(); 4]);
+    let expected = ["a", "b", "c"]
+        .into_iter()
+        .flat_map(|name| vec![name.to_owned(); 4]);
     same_set("the queues served", seen, expected)
 }
 
@@ -136,10 +162,17 @@ async fn the_record_shows_who_holds_it(store: Store) -> Verdict {
     same("the worker", record.worker.as_ref(), Some(a.worker()))?;
     same("the counter", record.counter, claimed.token.counter)?;
     same("the attempt", record.attempt, 1)?;
-    same("the end of the lease", record.lease_until, Some(claimed.lease_until))?;
+    same(
+        "the end of the lease",
+        record.lease_until,
+        Some(claimed.lease_until),
+    )?;
     same("the end", record.finished_at, None)?;
     let claimed_at = record.claimed_at.unwrap_or_default();
-    holds("the claim was made after the enqueue", claimed_at >= record.created_at)
+    holds(
+        "the claim was made after the enqueue",
+        claimed_at >= record.created_at,
+    )
 }
 
 async fn rises_at_every_claim(store: Store) -> Verdict {
@@ -148,10 +181,17 @@ async fn rises_at_every_claim(store: Store) -> Verdict {
     let mut last = 0;
     for _ in 0..10 {
         let Token { id, counter } = a.take("q").await?.token;
-        holds(&format!("counter {counter} is above the one before, {last}"), counter > last)?;
+        holds(
+            &format!("counter {counter} is above the one before, {last}"),
+            counter > last,
+        )?;
         last = counter;
         a.accepted(Token { id, counter }, Outcome::Release).await?;
-        same("the counter after the release", a.record(id).await?.counter, counter)?;
+        same(
+            "the counter after the release",
+            a.record(id).await?.counter,
+            counter,
+        )?;
     }
     Ok(())
 }
@@ -163,7 +203,8 @@ async fn charges_one(store: Store) -> Verdict {
         let claimed = a.take("q").await?;
         same("the claimed job's attempt", claimed.attempt, attempt)?;
         same("the record's attempt", a.record(id).await?.attempt, attempt)?;
-        a.accepted(claimed.token, crate::samples::retry(Duration::ZERO)).await?;
+        a.accepted(claimed.token, crate::samples::retry(Duration::ZERO))
+            .await?;
     }
     Ok(())
 }
@@ -171,23 +212,36 @@ async fn charges_one(store: Store) -> Verdict {
 async fn clears_the_snooze_reason(store: Store) -> Verdict {
     let a = store.open().await?;
     let token = a.put_and_take("q").await?.token;
-    a.accepted(token, crate::samples::snooze(Duration::from_millis(50))).await?;
+    a.accepted(token, crate::samples::snooze(Duration::from_millis(50)))
+        .await?;
     let reason = a.record(token.id).await?.snooze_reason;
     same("the reason before", reason, Some(ErrorText::new("not yet")))?;
     a.take_soon("q").await?;
-    same("the reason after", a.record(token.id).await?.snooze_reason, None)
+    same(
+        "the reason after",
+        a.record(token.id).await?.snooze_reason,
+        None,
+    )
 }
 
 async fn clears_progress_but_not_its_sequence(store: Store) -> Verdict {
     let a = store.open().await?;
     let token = a.put_and_take("q").await?.token;
-    a.report(token, percent(40).step(2).message("half way")).await?;
+    a.report(token, percent(40).step(2).message("half way"))
+        .await?;
     a.accepted(token, Outcome::Release).await?;
     let before = a.record(token.id).await?.progress;
     a.take("q").await?;
     let Progress { sequence, values } = a.record(token.id).await?.progress;
-    same("the values of the new attempt", values, ProgressValues::default())?;
-    holds("the sequence did not fall", sequence >= before.sequence && sequence > 0)
+    same(
+        "the values of the new attempt",
+        values,
+        ProgressValues::default(),
+    )?;
+    holds(
+        "the sequence did not fall",
+        sequence >= before.sequence && sequence > 0,
+    )
 }
 
 async fn carries_every_field(store: Store) -> Verdict {
@@ -199,11 +253,19 @@ async fn carries_every_field(store: Store) -> Verdict {
     same("the id", claimed.token.id, job.id)?;
     same("the queue", claimed.queue, job.queue)?;
     same("the kind", claimed.kind, job.kind)?;
-    same("the payload", claimed.payload.as_str(), job.payload.as_str())?;
+    same(
+        "the payload",
+        claimed.payload.as_str(),
+        job.payload.as_str(),
+    )?;
     same("the priority", claimed.priority, job.priority)?;
     same("the attempt", claimed.attempt, 1)?;
     same("the retry policy", claimed.retry, job.retry)?;
-    same("when it was enqueued", claimed.created_at, record.created_at)?;
+    same(
+        "when it was enqueued",
+        claimed.created_at,
+        record.created_at,
+    )?;
     same("when it was due", claimed.due_at, record.due_at)?;
     same("the tags", claimed.tags, job.tags)?;
     same("the trace", claimed.trace, job.trace)
@@ -215,10 +277,17 @@ async fn the_lease_is_as_long_as_asked(store: Store) -> Verdict {
         let lease = Duration::from_secs(seconds);
         a.put(&job("q")).await?;
         let claimed = a.take_for("q", lease).await?;
-        let claimed_at = a.record(claimed.token.id).await?.claimed_at.unwrap_or_default();
+        let claimed_at = a
+            .record(claimed.token.id)
+            .await?
+            .claimed_at
+            .unwrap_or_default();
         let held = claimed.lease_until.since(claimed_at);
         let near = held.abs_diff(lease) <= Duration::from_secs(1);
-        holds(&format!("the lease of {held:?} is the one asked for, {lease:?}"), near)?;
+        holds(
+            &format!("the lease of {held:?} is the one asked for, {lease:?}"),
+            near,
+        )?;
     }
     Ok(())
 }

@@ -49,14 +49,17 @@ impl Register {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match held.insert(id, holder) {
             None => Ok(()),
-            Some(other) => {
-                Err(Failure::new(format!("{id} is held by {other} and given to {holder} as well")))
-            }
+            Some(other) => Err(Failure::new(format!(
+                "{id} is held by {other} and given to {holder} as well"
+            ))),
         }
     }
 
     fn give_back(&self, id: JobId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
     }
 }
 
@@ -68,9 +71,15 @@ async fn eight_threads_drain_four_thousand_jobs(store: Store) -> Verdict {
     }
     let register = Register::default();
     let done = store
-        .on_threads(THREADS, move |number, handle| drain(number, handle, register.clone()))
+        .on_threads(THREADS, move |number, handle| {
+            drain(number, handle, register.clone())
+        })
         .await?;
-    same_set("the jobs completed, all threads together", done.into_iter().flatten(), ids)?;
+    same_set(
+        "the jobs completed, all threads together",
+        done.into_iter().flatten(),
+        ids,
+    )?;
     a.claims_none("q").await
 }
 
@@ -92,10 +101,18 @@ async fn drain(number: usize, a: Handle, register: Register) -> Result<Vec<JobId
             batch.push(Settlement { token, outcome });
         }
         // Given back before the settle: from then on another may hold it.
-        batch.iter().for_each(|settlement| register.give_back(settlement.token.id));
+        batch
+            .iter()
+            .for_each(|settlement| register.give_back(settlement.token.id));
         let answers = a.settle(&batch).await?;
-        same("the answers to settle", answers, vec![Settled::Accepted; batch.len()])?;
-        let completed = batch.iter().filter(|settlement| settlement.outcome != Outcome::Release);
+        same(
+            "the answers to settle",
+            answers,
+            vec![Settled::Accepted; batch.len()],
+        )?;
+        let completed = batch
+            .iter()
+            .filter(|settlement| settlement.outcome != Outcome::Release);
         done.extend(completed.map(|settlement| settlement.token.id));
     }
 }
@@ -126,7 +143,10 @@ async fn with_leases_that_expire_no_two_overlap(store: Store) -> Verdict {
     holds("leases were taken again", intervals.len() > ids.len())?;
     for pair in intervals.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
         let (first, second) = (pair[0], pair[1]);
-        let what = format!("two leases of {} do not overlap: {first:?} {second:?}", first.0);
+        let what = format!(
+            "two leases of {} do not overlap: {first:?} {second:?}",
+            first.0
+        );
         holds(&what, second.1 >= first.2 && second.3 > first.3)?;
     }
     Ok(())
@@ -139,7 +159,11 @@ async fn sixteen_claim_one_job(store: Store) -> Verdict {
         let claims = handles.iter().chain(&handles).cloned();
         let work = claims.map(|a| async move { a.claim_ids("q", 1).await });
         let claimed = together(work.collect()).await?;
-        same_set("the job claimed, all together", claimed.into_iter().flatten(), [id])?;
+        same_set(
+            "the job claimed, all together",
+            claimed.into_iter().flatten(),
+            [id],
+        )?;
     }
     Ok(())
 }
@@ -165,7 +189,11 @@ async fn of_several_queues_in_different_orders(store: Store) -> Verdict {
             }
         })
         .await?;
-    same_set("the claimed jobs, all threads together", claimed.into_iter().flatten(), ids)
+    same_set(
+        "the claimed jobs, all threads together",
+        claimed.into_iter().flatten(),
+        ids,
+    )
 }
 
 async fn of_two_outcomes_at_once_one_is_accepted(store: Store) -> Verdict {
@@ -176,7 +204,13 @@ async fn of_two_outcomes_at_once_one_is_accepted(store: Store) -> Verdict {
         let state = match (one?, two?) {
             (Settled::Accepted, Settled::Stale) => State::Completed,
             (Settled::Stale, Settled::Accepted) => State::Failed,
-            both => return same("accepted one of two", both, (Settled::Accepted, Settled::Stale)),
+            both => {
+                return same(
+                    "accepted one of two",
+                    both,
+                    (Settled::Accepted, Settled::Stale),
+                );
+            }
         };
         a.in_state(token.id, state).await?;
     }
@@ -187,8 +221,10 @@ async fn of_the_same_outcome_at_once_all_are_accepted(store: Store) -> Verdict {
     let handles = store.open_many(4).await?;
     for _ in 0..15 {
         let token = handles[0].put_and_take("q").await?.token;
-        let work =
-            handles.iter().cloned().map(|a| async move { a.accepted(token, retry(LONG)).await });
+        let work = handles
+            .iter()
+            .cloned()
+            .map(|a| async move { a.accepted(token, retry(LONG)).await });
         together(work.collect()).await?;
         let record = handles[0].in_state(token.id, State::Scheduled).await?;
         same("the errors kept", record.errors.len(), 1)?;
@@ -209,7 +245,10 @@ async fn overlapping_batches_in_opposite_orders(store: Store) -> Verdict {
             }
             async move {
                 a.heartbeat(&tokens, LONG).await?;
-                let settle = |token| Settlement { token, outcome: complete() };
+                let settle = |token| Settlement {
+                    token,
+                    outcome: complete(),
+                };
                 let batch: Vec<_> = tokens.into_iter().map(settle).collect();
                 Ok(a.settle(&batch).await?)
             }
@@ -218,7 +257,10 @@ async fn overlapping_batches_in_opposite_orders(store: Store) -> Verdict {
             same("the answers", answers, vec![Settled::Accepted; 60])?;
         }
         let records = handles[0].records(&ids).await?;
-        holds("all are completed", records.iter().all(|r| r.state == State::Completed))?;
+        holds(
+            "all are completed",
+            records.iter().all(|r| r.state == State::Completed),
+        )?;
     }
     Ok(())
 }
@@ -235,7 +277,11 @@ async fn cancel_against_claim(store: Store) -> Verdict {
             _ => (vec![id], State::Running, true),
         };
         let found = (claimed, record.state, record.cancel_requested);
-        same(&format!("claim and record after cancel answered {cancelled:?}"), found, expected)?;
+        same(
+            &format!("claim and record after cancel answered {cancelled:?}"),
+            found,
+            expected,
+        )?;
     }
     a.claims_none("q").await
 }
@@ -249,7 +295,10 @@ async fn cancel_against_complete(store: Store) -> Verdict {
         let (cancelled, settled) = (cancelled?, settled?);
         same("the completion stands", settled, Settled::Accepted)?;
         let either = [Cancelled::Requested, Cancelled::Finished(State::Completed)];
-        holds(&format!("cancel's answer {cancelled:?} fits"), either.contains(&cancelled))?;
+        holds(
+            &format!("cancel's answer {cancelled:?} fits"),
+            either.contains(&cancelled),
+        )?;
         a.in_state(token.id, State::Completed).await?;
     }
     Ok(())
@@ -262,7 +311,12 @@ async fn of_one_id_by_eight_at_once(store: Store) -> Verdict {
         let work = handles.iter().cloned().enumerate().map(|(place, a)| {
             let mut batch = [one.clone(), two.clone()];
             batch.rotate_left(place % 2);
-            async move { Ok((a.enqueue(&batch).await?, batch.map(|job| Enqueued::Created(job.id)))) }
+            async move {
+                Ok((
+                    a.enqueue(&batch).await?,
+                    batch.map(|job| Enqueued::Created(job.id)),
+                ))
+            }
         });
         for (answers, expected) in together(work.collect()).await? {
             same("the answers", answers, expected.to_vec())?;
@@ -278,7 +332,9 @@ async fn after_eight_threads_of_everything(store: Store) -> Verdict {
     let sums = store.on_threads(THREADS, everything).await?;
     let mut sum = StateCounts::default();
     for thread in sums {
-        State::ALL.into_iter().for_each(|state| *sum.get_mut(state) += thread.get(state));
+        State::ALL
+            .into_iter()
+            .for_each(|state| *sum.get_mut(state) += thread.get(state));
     }
     let found = a.count("q").await?;
     same("all jobs together", found.total(), sum.total())?;
@@ -288,7 +344,9 @@ async fn after_eight_threads_of_everything(store: Store) -> Verdict {
         true => a.list_all(&anyqueue_core::Filter::any(), 500).await?,
         false => return Ok(()),
     };
-    listed.iter().for_each(|record| *by_get.get_mut(record.state) += 1);
+    listed
+        .iter()
+        .for_each(|record| *by_get.get_mut(record.state) += 1);
     same("the counts and the list", found, by_get)
 }
 

@@ -31,11 +31,17 @@ fn counts(name: &str, numbers: [u64; 6]) -> QueueCounts {
     for (state, number) in State::ALL.into_iter().zip(numbers) {
         *counts.get_mut(state) = number;
     }
-    QueueCounts { queue: queue(name), counts }
+    QueueCounts {
+        queue: queue(name),
+        counts,
+    }
 }
 
 fn info(name: &str, flow: Flow) -> QueueInfo {
-    QueueInfo { name: queue(name), flow }
+    QueueInfo {
+        name: queue(name),
+        flow,
+    }
 }
 
 async fn an_empty_store_has_none(store: Store) -> Verdict {
@@ -60,7 +66,11 @@ async fn of_each_state(store: Store) -> Verdict {
     for _ in 0..6 {
         a.put(&delayed("q", FAR)).await?;
     }
-    same("the counts", a.counts().await?, vec![counts("q", [6, 5, 3, 1, 2, 4])])
+    same(
+        "the counts",
+        a.counts().await?,
+        vec![counts("q", [6, 5, 3, 1, 2, 4])],
+    )
 }
 
 async fn by_queue_in_order_of_the_names(store: Store) -> Verdict {
@@ -78,17 +88,33 @@ async fn by_queue_in_order_of_the_names(store: Store) -> Verdict {
 async fn follow_a_job_through_its_life(store: Store) -> Verdict {
     let a = store.open().await?;
     a.put(&job("q")).await?;
-    same("enqueued", a.counts().await?, vec![counts("q", [0, 1, 0, 0, 0, 0])])?;
+    same(
+        "enqueued",
+        a.counts().await?,
+        vec![counts("q", [0, 1, 0, 0, 0, 0])],
+    )?;
     let token = a.take("q").await?.token;
-    same("claimed", a.counts().await?, vec![counts("q", [0, 0, 1, 0, 0, 0])])?;
+    same(
+        "claimed",
+        a.counts().await?,
+        vec![counts("q", [0, 0, 1, 0, 0, 0])],
+    )?;
     a.accepted(token, Outcome::Release).await?;
-    same("released", a.counts().await?, vec![counts("q", [0, 1, 0, 0, 0, 0])])?;
+    same(
+        "released",
+        a.counts().await?,
+        vec![counts("q", [0, 1, 0, 0, 0, 0])],
+    )?;
     let token = a.take("q").await?.token;
     a.accepted(token, retry(Duration::ZERO)).await?;
     let token = a.take("q").await?.token;
     a.accepted(token, complete()).await?;
     a.accepted(token, complete()).await?;
-    same("completed", a.counts().await?, vec![counts("q", [0, 0, 0, 1, 0, 0])])
+    same(
+        "completed",
+        a.counts().await?,
+        vec![counts("q", [0, 0, 0, 1, 0, 0])],
+    )
 }
 
 async fn leave_out_what_was_purged(store: Store) -> Verdict {
@@ -110,7 +136,11 @@ async fn a_repeated_enqueue_counts_once(store: Store) -> Verdict {
     for _ in 0..3 {
         a.put(&job).await?;
     }
-    same("the counts", a.counts().await?, vec![counts("q", [0, 1, 0, 0, 0, 0])])
+    same(
+        "the counts",
+        a.counts().await?,
+        vec![counts("q", [0, 1, 0, 0, 0, 0])],
+    )
 }
 
 async fn of_a_thousand_jobs(store: Store) -> Verdict {
@@ -119,10 +149,17 @@ async fn of_a_thousand_jobs(store: Store) -> Verdict {
     let claimed = a.claim_many("q", 300).await?;
     let batch: Vec<_> = claimed[..100]
         .iter()
-        .map(|job| anyqueue_core::Settlement { token: job.token, outcome: complete() })
+        .map(|job| anyqueue_core::Settlement {
+            token: job.token,
+            outcome: complete(),
+        })
         .collect();
     a.settle(&batch).await?;
-    same("the counts", a.counts().await?, vec![counts("q", [0, 700, 200, 100, 0, 0])])
+    same(
+        "the counts",
+        a.counts().await?,
+        vec![counts("q", [0, 700, 200, 100, 0, 0])],
+    )
 }
 
 async fn hold_a_job_in_whatever_state(store: Store) -> Verdict {
@@ -131,7 +168,9 @@ async fn hold_a_job_in_whatever_state(store: Store) -> Verdict {
     a.put_and_take("running").await?;
     a.put(&job("B")).await?;
     a.put(&delayed("a", FAR)).await?;
-    let expected = ["B", "a", "done", "running"].map(|name| info(name, Flow::Open)).to_vec();
+    let expected = ["B", "a", "done", "running"]
+        .map(|name| info(name, Flow::Open))
+        .to_vec();
     same("the queues", a.queues().await?, expected)
 }
 
@@ -140,7 +179,11 @@ async fn or_are_paused(store: Store) -> Verdict {
     a.put_all(&[job("b"), job("c")]).await?;
     a.flow("c", Flow::Paused).await?;
     a.flow("a", Flow::Paused).await?;
-    let expected = vec![info("a", Flow::Paused), info("b", Flow::Open), info("c", Flow::Paused)];
+    let expected = vec![
+        info("a", Flow::Paused),
+        info("b", Flow::Open),
+        info("c", Flow::Paused),
+    ];
     same("the queues", b.queues().await?, expected)?;
     b.flow("a", Flow::Open).await?;
     b.flow("c", Flow::Open).await?;

@@ -60,7 +60,12 @@ cases! { "data";
 /// The payload comes back from get and from claim as it was enqueued.
 async fn round_trips(a: &Handle, json: impl Into<String>) -> Verdict {
     let sent = payload(json);
-    let id = a.put(&NewJob { payload: sent.clone(), ..job("q") }).await?;
+    let id = a
+        .put(&NewJob {
+            payload: sent.clone(),
+            ..job("q")
+        })
+        .await?;
     same_payload("the payload got", &a.record(id).await?.payload, &sent)?;
     let claimed = a.take("q").await?;
     same("the claimed job", claimed.token.id, id)?;
@@ -81,8 +86,12 @@ const UNICODE: [&str; 4] = [
     "\"\u{2028}\u{2029}\u{feff}\u{202e}\u{7f}\u{85}\"",
     "{\"ключ\":\"\u{10ffff}\"}",
 ];
-const ESCAPES: [&str; 4] =
-    [r#""\u0000""#, r#"{"a\u0000b":"\u0001\u001f\u007f"}"#, r#""\ud83d\ude00""#, r#""\/\"\\\b\f""#];
+const ESCAPES: [&str; 4] = [
+    r#""\u0000""#,
+    r#"{"a\u0000b":"\u0001\u001f\u007f"}"#,
+    r#""\ud83d\ude00""#,
+    r#""\/\"\\\b\f""#,
+];
 const NUMBERS: [&str; 3] = [
     "[18446744073709551615,-9223372036854775808,9007199254740993]",
     "[1.0,1e400,-0,0.1000,1E+2,123456789012345678901234567890]",
@@ -156,16 +165,35 @@ async fn of_one_mebibyte(store: Store) -> Verdict {
 async fn a_batch_of_large_ones(store: Store) -> Verdict {
     let a = store.open().await?;
     let sent = payload(large(MEBIBYTE / 4));
-    let batch: Vec<_> = (0..20).map(|_| NewJob { payload: sent.clone(), ..job("q") }).collect();
+    let batch: Vec<_> = (0..20)
+        .map(|_| NewJob {
+            payload: sent.clone(),
+            ..job("q")
+        })
+        .collect();
     let ids = a.put_all(&batch).await?;
     let claimed = a.claim_many("q", 100).await?;
-    same_set("the claimed jobs", claimed.iter().map(|job| job.token.id), ids)?;
-    claimed.iter().try_for_each(|job| same_payload("the payload", &job.payload, &sent))
+    same_set(
+        "the claimed jobs",
+        claimed.iter().map(|job| job.token.id),
+        ids,
+    )?;
+    claimed
+        .iter()
+        .try_for_each(|job| same_payload("the payload", &job.payload, &sent))
 }
 
 async fn results_round_trip(a: &Handle, results: &[Payload]) -> Verdict {
     for result in results {
-        let id = a.run("q", Outcome::Complete { result: result.clone() }).await?.id;
+        let id = a
+            .run(
+                "q",
+                Outcome::Complete {
+                    result: result.clone(),
+                },
+            )
+            .await?
+            .id;
         let kept = a.record(id).await?.result;
         let kept = kept.ok_or_else(|| Failure::new("the record has no result"))?;
         same_payload("the result", &kept, result)?;
@@ -175,7 +203,14 @@ async fn results_round_trip(a: &Handle, results: &[Payload]) -> Verdict {
 
 async fn every_byte_round_trips(store: Store) -> Verdict {
     let a = store.open().await?;
-    let all = [&UNICODE[..], &ESCAPES[..], &NUMBERS[..], &SPACES[..], &EMPTY[..]].concat();
+    let all = [
+        &UNICODE[..],
+        &ESCAPES[..],
+        &NUMBERS[..],
+        &SPACES[..],
+        &EMPTY[..],
+    ]
+    .concat();
     let all: Vec<_> = all.into_iter().map(payload).collect();
     results_round_trip(&a, &all).await
 }
@@ -194,13 +229,19 @@ async fn a_batch_of_large_results(store: Store) -> Verdict {
         .iter()
         .map(|job| anyqueue_core::Settlement {
             token: job.token,
-            outcome: Outcome::Complete { result: result.clone() },
+            outcome: Outcome::Complete {
+                result: result.clone(),
+            },
         })
         .collect();
     a.settle(&batch).await?;
     let none = payload("0");
     a.records(&ids).await?.iter().try_for_each(|record| {
-        same_payload("the result", record.result.as_ref().unwrap_or(&none), &result)
+        same_payload(
+            "the result",
+            record.result.as_ref().unwrap_or(&none),
+            &result,
+        )
     })
 }
 
@@ -208,7 +249,15 @@ async fn a_batch_of_large_results(store: Store) -> Verdict {
 async fn errors_round_trip(store: Store, texts: Vec<ErrorText>) -> Verdict {
     let a = store.open().await?;
     for error in texts {
-        let id = a.run("q", Outcome::Fail { error: error.clone() }).await?.id;
+        let id = a
+            .run(
+                "q",
+                Outcome::Fail {
+                    error: error.clone(),
+                },
+            )
+            .await?
+            .id;
         let kept = a.record(id).await?.errors;
         let kept: Vec<_> = kept.into_iter().map(|error| error.message).collect();
         same("the errors", kept, vec![error])?;
@@ -231,7 +280,10 @@ async fn a_snooze_reason_of_any_characters(store: Store) -> Verdict {
     let a = store.open().await?;
     for text in HOSTILE {
         let reason = Some(ErrorText::new(text));
-        let snooze = Outcome::Snooze { delay: FAR, reason: reason.clone() };
+        let snooze = Outcome::Snooze {
+            delay: FAR,
+            reason: reason.clone(),
+        };
         let id = a.run("q", snooze).await?.id;
         same("the reason", a.record(id).await?.snooze_reason, reason)?;
     }
@@ -241,7 +293,12 @@ async fn a_snooze_reason_of_any_characters(store: Store) -> Verdict {
 async fn policies_round_trip(store: Store, policies: Vec<RetryPolicy>) -> Verdict {
     let a = store.open().await?;
     for retry in policies {
-        let id = a.put(&NewJob { retry: retry.clone(), ..job("q") }).await?;
+        let id = a
+            .put(&NewJob {
+                retry: retry.clone(),
+                ..job("q")
+            })
+            .await?;
         same("the record's policy", &a.record(id).await?.retry, &retry)?;
         same("the claimed job's policy", a.take("q").await?.retry, retry)?;
     }
@@ -256,8 +313,20 @@ async fn of_every_kind(store: Store) -> Verdict {
         RetryPolicy::default(),
         RetryPolicy::never(),
         RetryPolicy::fixed(3, Duration::from_nanos(1)),
-        RetryPolicy::new(4, Backoff::Exponential { base, max, jitter_percent: 0 }),
-        RetryPolicy::new(5, Backoff::Custom { delays: waits(&[1, 5_000, 60_000, 3_600_000]) }),
+        RetryPolicy::new(
+            4,
+            Backoff::Exponential {
+                base,
+                max,
+                jitter_percent: 0,
+            },
+        ),
+        RetryPolicy::new(
+            5,
+            Backoff::Custom {
+                delays: waits(&[1, 5_000, 60_000, 3_600_000]),
+            },
+        ),
         RetryPolicy::new(6, Backoff::Custom { delays: vec![] }),
     ];
     policies_round_trip(store, policies).await
@@ -268,7 +337,13 @@ async fn of_the_largest_number_of_attempts(store: Store) -> Verdict {
 }
 
 async fn tags_round_trip(a: &Handle, tags: Vec<Tag>, trace: Option<TraceContext>) -> Verdict {
-    let id = a.put(&NewJob { tags: tags.clone(), trace: trace.clone(), ..job("q") }).await?;
+    let id = a
+        .put(&NewJob {
+            tags: tags.clone(),
+            trace: trace.clone(),
+            ..job("q")
+        })
+        .await?;
     let (record, claimed) = (a.record(id).await?, a.take("q").await?);
     same("the record's tags", &record.tags, &tags)?;
     same("the record's trace", &record.trace, &trace)?;
@@ -278,8 +353,15 @@ async fn tags_round_trip(a: &Handle, tags: Vec<Tag>, trace: Option<TraceContext>
 
 async fn of_the_longest_kind_and_number(store: Store) -> Verdict {
     let a = store.open().await?;
-    let tags = (0..NewJob::MAX_TAGS).map(|n| tag(&format!("{n}{}", "☃".repeat(21)))).collect();
-    tags_round_trip(&a, tags, TraceContext::new("x".repeat(TraceContext::MAX_LEN)).ok()).await
+    let tags = (0..NewJob::MAX_TAGS)
+        .map(|n| tag(&format!("{n}{}", "☃".repeat(21))))
+        .collect();
+    tags_round_trip(
+        &a,
+        tags,
+        TraceContext::new("x".repeat(TraceContext::MAX_LEN)).ok(),
+    )
+    .await
 }
 
 async fn in_their_order(store: Store) -> Verdict {
@@ -302,8 +384,16 @@ async fn names_of_queues(store: Store) -> Verdict {
     let a = store.open().await?;
     let ids = one_in_each_queue(&a).await?;
     for (id, name) in ids.into_iter().zip(HOSTILE) {
-        same("the queue of the record", a.record(id).await?.queue, queue(name))?;
-        same(&format!("the jobs of {name:?}"), a.claim_ids(name, 100).await?, vec![id])?;
+        same(
+            "the queue of the record",
+            a.record(id).await?.queue,
+            queue(name),
+        )?;
+        same(
+            &format!("the jobs of {name:?}"),
+            a.claim_ids(name, 100).await?,
+            vec![id],
+        )?;
     }
     Ok(())
 }
@@ -311,8 +401,17 @@ async fn names_of_queues(store: Store) -> Verdict {
 async fn names_of_kinds(store: Store) -> Verdict {
     let a = store.open().await?;
     for name in HOSTILE {
-        let id = a.put(&NewJob { kind: kind(name), ..job("q") }).await?;
-        same("the kind of the record", a.record(id).await?.kind, kind(name))?;
+        let id = a
+            .put(&NewJob {
+                kind: kind(name),
+                ..job("q")
+            })
+            .await?;
+        same(
+            "the kind of the record",
+            a.record(id).await?.kind,
+            kind(name),
+        )?;
         same("the kind claimed", a.take("q").await?.kind, kind(name))?;
     }
     Ok(())
@@ -325,17 +424,26 @@ async fn unique_keys(store: Store) -> Verdict {
     let expected: Vec<_> = first.iter().copied().map(Enqueued::Existing).collect();
     same("the answers while all are held", answers, expected)?;
     for (id, key) in first.into_iter().zip(HOSTILE) {
-        let shown = a.record(id).await?.unique.map(|unique| unique.key.as_str().to_owned());
+        let shown = a
+            .record(id)
+            .await?
+            .unique
+            .map(|unique| unique.key.as_str().to_owned());
         same("the key of the record", shown.as_deref(), Some(key))?;
         let token = a.take("q").await?.token;
         a.accepted(token, complete()).await?;
     }
-    a.put_all(&HOSTILE.map(|key| unique("q", key))).await.map(drop)
+    a.put_all(&HOSTILE.map(|key| unique("q", key)))
+        .await
+        .map(drop)
 }
 
 async fn tags_and_traces(store: Store) -> Verdict {
     let a = store.open().await?;
-    for text in HOSTILE.into_iter().filter(|text| text.len() <= Tag::MAX_LEN) {
+    for text in HOSTILE
+        .into_iter()
+        .filter(|text| text.len() <= Tag::MAX_LEN)
+    {
         tags_round_trip(&a, vec![tag(text), tag("x")], TraceContext::new(text).ok()).await?;
     }
     Ok(())
@@ -347,7 +455,11 @@ async fn names_of_workers(store: Store) -> Verdict {
         let worker = anyqueue_core::WorkerId::new(name).ok();
         let id = a.put(&job("q")).await?;
         a.named(name).take("q").await?;
-        same("the worker of the record", a.record(id).await?.worker, worker)?;
+        same(
+            "the worker of the record",
+            a.record(id).await?.worker,
+            worker,
+        )?;
     }
     Ok(())
 }
@@ -357,19 +469,40 @@ async fn counts_and_queues_show_names_as_they_are(store: Store) -> Verdict {
     one_in_each_queue(&a).await?;
     let mut names = HOSTILE.map(str::to_owned);
     names.sort();
-    let counted: Vec<_> = a.counts().await?.iter().map(|c| c.queue.to_string()).collect();
-    same("the queues counted, by their bytes", counted, names.to_vec())?;
-    let known: Vec<_> = a.queues().await?.iter().map(|info| info.name.to_string()).collect();
+    let counted: Vec<_> = a
+        .counts()
+        .await?
+        .iter()
+        .map(|c| c.queue.to_string())
+        .collect();
+    same(
+        "the queues counted, by their bytes",
+        counted,
+        names.to_vec(),
+    )?;
+    let known: Vec<_> = a
+        .queues()
+        .await?
+        .iter()
+        .map(|info| info.name.to_string())
+        .collect();
     same("the queues known, by their bytes", known, names.to_vec())
 }
 
 async fn filters_match_exactly(store: Store) -> Verdict {
     let a = store.open().await?;
     let tagged = |text: &str| Tag::new(text).ok().into_iter().collect();
-    let batch = HOSTILE.map(|text| NewJob { kind: kind(text), tags: tagged(text), ..job(text) });
+    let batch = HOSTILE.map(|text| NewJob {
+        kind: kind(text),
+        tags: tagged(text),
+        ..job(text)
+    });
     let ids = a.put_all(&batch).await?;
     for (id, text) in ids.into_iter().zip(HOSTILE) {
-        let mut filters = vec![Filter::any().queue(queue(text)), Filter::any().kind(kind(text))];
+        let mut filters = vec![
+            Filter::any().queue(queue(text)),
+            Filter::any().kind(kind(text)),
+        ];
         filters.extend(Tag::new(text).ok().map(|tag| Filter::any().tag(tag)));
         for filter in filters {
             let found = a.list_all(&filter, 100).await?;
@@ -388,9 +521,21 @@ async fn a_pause_is_of_one_name_exactly(store: Store) -> Verdict {
         a.flow(name, Paused).await?;
         a.claims_none(name).await?;
         let next = (place + 1) % HOSTILE.len();
-        a.in_state(ids[next], if next == 0 { State::Running } else { State::Ready }).await?;
+        a.in_state(
+            ids[next],
+            if next == 0 {
+                State::Running
+            } else {
+                State::Ready
+            },
+        )
+        .await?;
         a.flow(name, Open).await?;
-        same("the jobs once opened", a.claim_ids(name, 9).await?, vec![ids[place]])?;
+        same(
+            "the jobs once opened",
+            a.claim_ids(name, 9).await?,
+            vec![ids[place]],
+        )?;
     }
     Ok(())
 }

@@ -54,7 +54,10 @@ async fn of_an_enqueue_stores_all_or_nothing(store: Store) -> Verdict {
         let answer = dropped_after(polls, a.enqueue(&batch)).await;
         let ids: Vec<_> = batch.iter().map(|job| job.id).collect();
         let known = a.get(&ids).await?.into_iter().flatten().count();
-        holds(&format!("{known} of 3 jobs are stored: all or none"), known == 0 || known == 3)?;
+        holds(
+            &format!("{known} of 3 jobs are stored: all or none"),
+            known == 0 || known == 3,
+        )?;
         // An enqueue whose answer was lost can be asked again.
         a.put_all(&batch).await?;
         all.extend(ids);
@@ -68,8 +71,12 @@ async fn of_an_enqueue_stores_all_or_nothing(store: Store) -> Verdict {
 async fn of_a_claim_loses_no_job(store: Store) -> Verdict {
     let a = store.open().await?;
     let lease = Duration::from_millis(50);
-    let request =
-        ClaimRequest { queues: vec![queue("q")], limit: 2, lease, worker: a.worker().clone() };
+    let request = ClaimRequest {
+        queues: vec![queue("q")],
+        limit: 2,
+        lease,
+        worker: a.worker().clone(),
+    };
     let ids = a.put_all(&jobs("q", 20)).await?;
     for polls in 0..POLLS {
         let answer = dropped_after(polls, a.claim(&request)).await;
@@ -94,7 +101,10 @@ async fn of_a_settle_happens_once_at_most(store: Store) -> Verdict {
     for polls in 0..POLLS {
         let token = a.put_and_take("q").await?.token;
         let outcome = retry(LONG);
-        let settlement = [Settlement { token, outcome: outcome.clone() }];
+        let settlement = [Settlement {
+            token,
+            outcome: outcome.clone(),
+        }];
         let answer = dropped_after(polls, a.settle(&settlement)).await;
         // A settle whose answer was lost can be asked again.
         a.accepted(token, outcome).await?;
@@ -111,14 +121,22 @@ async fn of_heartbeat_and_progress(store: Store) -> Verdict {
     let a = store.open().await?;
     let token = a.put_and_take("q").await?.token;
     for polls in 0..POLLS {
-        let one = dropped_after(polls, a.beat(token, LONG)).await.transpose()?;
-        let two = dropped_after(polls, a.report(token, percent(5))).await.transpose()?;
+        let one = dropped_after(polls, a.beat(token, LONG))
+            .await
+            .transpose()?;
+        let two = dropped_after(polls, a.report(token, percent(5)))
+            .await
+            .transpose()?;
         if one.is_some() && two.is_some() {
             break;
         }
     }
     a.report(token, percent(9)).await?;
-    same("the values", a.record(token.id).await?.progress.values, percent(9))?;
+    same(
+        "the values",
+        a.record(token.id).await?.progress.values,
+        percent(9),
+    )?;
     a.accepted(token, complete()).await
 }
 
@@ -145,7 +163,9 @@ async fn of_reads(store: Store) -> Verdict {
     for polls in 0..POLLS {
         let one = dropped_after(polls, a.find(id)).await.transpose()?;
         let filter = anyqueue_core::Filter::any();
-        let two = dropped_after(polls, a.list_all(&filter, 9)).await.transpose()?;
+        let two = dropped_after(polls, a.list_all(&filter, 9))
+            .await
+            .transpose()?;
         let three = dropped_after(polls, a.counts()).await.transpose()?;
         if one.is_some() && two.is_some() && three.is_some() {
             break;

@@ -72,7 +72,10 @@ async fn stores_every_field(store: Store) -> Verdict {
 
 async fn defaults_are_stored(store: Store) -> Verdict {
     let a = store.open().await?;
-    let job = NewJob { retry: RetryPolicy::default(), ..job("q") };
+    let job = NewJob {
+        retry: RetryPolicy::default(),
+        ..job("q")
+    };
     a.put(&job).await?;
     let record = a.record(job.id).await?;
     let expected = fresh(&job, &record);
@@ -89,7 +92,11 @@ async fn answers_in_the_order_of_the_items(store: Store) -> Verdict {
 async fn an_empty_batch_answers_nothing(store: Store) -> Verdict {
     let a = store.open().await?;
     same("the answers to enqueue", a.enqueue(&[]).await?, vec![])?;
-    same("the answers to heartbeat", a.heartbeat(&[], LONG).await?, vec![])?;
+    same(
+        "the answers to heartbeat",
+        a.heartbeat(&[], LONG).await?,
+        vec![],
+    )?;
     same("the answers to settle", a.settle(&[]).await?, vec![])?;
     same("the answers to get", a.get(&[]).await?, vec![])
 }
@@ -121,8 +128,16 @@ async fn many_queues_in_one_batch(store: Store) -> Verdict {
     let a = store.open().await?;
     let batch: Vec<_> = ["b", "a", "c", "a", "b"].map(job).into();
     let ids = a.put_all(&batch).await?;
-    same("the jobs of a", a.claim_ids("a", 9).await?, vec![ids[1], ids[3]])?;
-    same("the jobs of b", a.claim_ids("b", 9).await?, vec![ids[0], ids[4]])?;
+    same(
+        "the jobs of a",
+        a.claim_ids("a", 9).await?,
+        vec![ids[1], ids[3]],
+    )?;
+    same(
+        "the jobs of b",
+        a.claim_ids("b", 9).await?,
+        vec![ids[0], ids[4]],
+    )?;
     same("the jobs of c", a.claim_ids("c", 9).await?, vec![ids[2]])
 }
 
@@ -142,7 +157,12 @@ async fn with_other_contents_changes_nothing(store: Store) -> Verdict {
     a.put(&first).await?;
     let before = a.record(first.id).await?;
     let schedule = Schedule::After(LONG);
-    a.put(&NewJob { payload: payload("[2]"), schedule, ..first.clone() }).await?;
+    a.put(&NewJob {
+        payload: payload("[2]"),
+        schedule,
+        ..first.clone()
+    })
+    .await?;
     same("the record", a.record(first.id).await?, before)
 }
 
@@ -178,7 +198,11 @@ async fn twice_in_one_batch(store: Store) -> Verdict {
     let batch = [one.clone(), two.clone(), one.clone()];
     let expected: Vec<_> = batch.iter().map(|job| Enqueued::Created(job.id)).collect();
     same("the answers", a.enqueue(&batch).await?, expected)?;
-    same("the claimed jobs", a.claim_ids("q", 9).await?, vec![one.id, two.id])
+    same(
+        "the claimed jobs",
+        a.claim_ids("q", 9).await?,
+        vec![one.id, two.id],
+    )
 }
 
 async fn beside_new_jobs(store: Store) -> Verdict {
@@ -188,7 +212,11 @@ async fn beside_new_jobs(store: Store) -> Verdict {
     let token = a.take("q").await?.token;
     a.accepted(token, Outcome::Release).await?;
     a.put_all(&[new.clone(), old.clone()]).await?;
-    same_set("the claimed jobs", a.claim_ids("q", 9).await?, [old.id, new.id])
+    same_set(
+        "the claimed jobs",
+        a.claim_ids("q", 9).await?,
+        [old.id, new.id],
+    )
 }
 
 async fn in_the_order_of_the_ids(store: Store) -> Verdict {
@@ -196,12 +224,20 @@ async fn in_the_order_of_the_ids(store: Store) -> Verdict {
     let ids = a.put_all(&jobs("q", 3)).await?;
     let unknown = job("q").id;
     let asked = [ids[2], unknown, ids[0], ids[2], ids[1]];
-    let found: Vec<_> = a.get(&asked).await?.iter().map(|r| r.as_ref().map(|r| r.id)).collect();
+    let found: Vec<_> = a
+        .get(&asked)
+        .await?
+        .iter()
+        .map(|r| r.as_ref().map(|r| r.id))
+        .collect();
     let expected = asked.map(|id| (id != unknown).then_some(id)).to_vec();
     same("the ids of the records", found, expected)
 }
 
 async fn an_empty_list_of_ids(store: Store) -> Verdict {
     let a = store.open().await?;
-    holds("get of nothing answers nothing", a.get(&[]).await?.is_empty())
+    holds(
+        "get of nothing answers nothing",
+        a.get(&[]).await?.is_empty(),
+    )
 }

@@ -39,9 +39,17 @@ cases! { "fencing";
 /// job as it is; `settled` is what the token did settle, if it did.
 async fn is_stale(a: &Handle, token: Token, settled: Option<OutcomeKind>) -> Verdict {
     let before = a.find(token.id).await?;
-    same("the answer to heartbeat", a.beat(token, LONG).await?, Holding::Stale)?;
+    same(
+        "the answer to heartbeat",
+        a.beat(token, LONG).await?,
+        Holding::Stale,
+    )?;
     if a.capabilities().has(Capability::Progress) {
-        same("the answer to progress", a.report(token, percent(99)).await?, Holding::Stale)?;
+        same(
+            "the answer to progress",
+            a.report(token, percent(99)).await?,
+            Holding::Stale,
+        )?;
     }
     for outcome in outcomes() {
         let kind = outcome.kind();
@@ -126,7 +134,11 @@ async fn after_cancellation_by_release(store: Store) -> Verdict {
 async fn after_retry_by_hand(store: Store) -> Verdict {
     let a = store.open().await?;
     let old = a.run("q", fail()).await?;
-    same("the answer to retry", a.retry_one(old.id).await?, Retried::Ready)?;
+    same(
+        "the answer to retry",
+        a.retry_one(old.id).await?,
+        Retried::Ready,
+    )?;
     is_stale(&a, old, Some(OutcomeKind::Fail)).await?;
     let new = a.take("q").await?.token;
     is_stale(&a, old, Some(OutcomeKind::Fail)).await?;
@@ -137,21 +149,45 @@ async fn with_a_lower_counter(store: Store) -> Verdict {
     let a = store.open().await?;
     a.run("q", Outcome::Release).await?;
     let token = a.take("q").await?.token;
-    is_stale(&a, Token { counter: 0, ..token }, None).await?;
+    is_stale(
+        &a,
+        Token {
+            counter: 0,
+            ..token
+        },
+        None,
+    )
+    .await?;
     a.accepted(token, complete()).await
 }
 
 async fn with_a_counter_yet_to_come(store: Store) -> Verdict {
     let a = store.open().await?;
     let token = a.put_and_take("q").await?.token;
-    is_stale(&a, Token { counter: token.counter + 1, ..token }, None).await?;
+    is_stale(
+        &a,
+        Token {
+            counter: token.counter + 1,
+            ..token
+        },
+        None,
+    )
+    .await?;
     a.accepted(token, complete()).await
 }
 
 async fn with_the_largest_counter(store: Store) -> Verdict {
     let a = store.open().await?;
     let token = a.put_and_take("q").await?.token;
-    is_stale(&a, Token { counter: i64::MAX as u64, ..token }, None).await?;
+    is_stale(
+        &a,
+        Token {
+            counter: i64::MAX as u64,
+            ..token
+        },
+        None,
+    )
+    .await?;
     a.accepted(token, complete()).await
 }
 
@@ -173,6 +209,10 @@ async fn of_an_unknown_job(store: Store) -> Verdict {
 async fn of_a_job_cancelled_while_waiting(store: Store) -> Verdict {
     let a = store.open().await?;
     let token = a.run("q", Outcome::Release).await?;
-    same("the answer to cancel", a.cancel_one(token.id).await?, Cancelled::Done)?;
+    same(
+        "the answer to cancel",
+        a.cancel_one(token.id).await?,
+        Cancelled::Done,
+    )?;
     is_stale(&a, token, Some(OutcomeKind::Release)).await
 }

@@ -38,7 +38,11 @@ cases! { "lease";
 }
 
 fn lease_errors(record: &JobRecord) -> Vec<(u32, &str)> {
-    record.errors.iter().map(|error| (error.attempt, error.message.as_str())).collect()
+    record
+        .errors
+        .iter()
+        .map(|error| (error.attempt, error.message.as_str()))
+        .collect()
 }
 
 /// The one error of a job whose first attempt's lease ran out.
@@ -51,12 +55,18 @@ async fn makes_the_job_claimable_and_not_before(store: Store) -> Verdict {
     let second = b.take_soon("q").await?;
     same("the job claimed again", second.token.id, first.token.id)?;
     same("its attempt", second.attempt, 2)?;
-    holds("its counter rose", second.token.counter > first.token.counter)?;
+    holds(
+        "its counter rose",
+        second.token.counter > first.token.counter,
+    )?;
     let record = b.in_state(first.token.id, State::Running).await?;
     same("its worker", record.worker.as_ref(), Some(b.worker()))?;
     same("its errors", lease_errors(&record), vec![FIRST])?;
     let claimed_at = record.claimed_at.unwrap_or_default();
-    holds("it was claimed when the lease was over", claimed_at >= first.lease_until)
+    holds(
+        "it was claimed when the lease was over",
+        claimed_at >= first.lease_until,
+    )
 }
 
 async fn keeps_the_place_in_the_order(store: Store) -> Verdict {
@@ -87,7 +97,11 @@ async fn of_a_flagged_job_ends_cancelled(store: Store) -> Verdict {
     let a = store.open().await?;
     let id = a.put(&job("q")).await?;
     let claimed = a.take_for("q", SHORT).await?;
-    same("the answer to cancel", a.cancel_one(id).await?, Cancelled::Requested)?;
+    same(
+        "the answer to cancel",
+        a.cancel_one(id).await?,
+        Cancelled::Requested,
+    )?;
     a.outlive(&claimed).await?;
     a.claims_none("q").await?;
     a.maintain_all().await?;
@@ -118,7 +132,11 @@ async fn is_each_lease_s_own(store: Store) -> Verdict {
     a.take_for("q", LONG).await?;
     a.outlive(&short).await?;
     same("the claimed jobs", a.claim_ids("q", 9).await?, vec![ids[0]])?;
-    same("the attempt of the other", a.in_state(ids[1], State::Running).await?.attempt, 1)
+    same(
+        "the attempt of the other",
+        a.in_state(ids[1], State::Running).await?.attempt,
+        1,
+    )
 }
 
 async fn needs_no_one_s_help_across_handles(store: Store) -> Verdict {
@@ -127,7 +145,11 @@ async fn needs_no_one_s_help_across_handles(store: Store) -> Verdict {
     let claimed = a.take_for("q", SHORT).await?;
     drop(a);
     let b = store.open().await?;
-    same("the claimed job", b.take_soon("q").await?.token.id, claimed.token.id)
+    same(
+        "the claimed job",
+        b.take_soon("q").await?.token.id,
+        claimed.token.id,
+    )
 }
 
 async fn unclaimed_reads_running(store: Store) -> Verdict {
@@ -155,9 +177,17 @@ async fn its_holder_may_extend_it(store: Store) -> Verdict {
     a.put(&job("q")).await?;
     let claimed = a.take_for("q", SHORT).await?;
     a.outlive(&claimed).await?;
-    same("the answer to heartbeat", a.beat(claimed.token, LONG).await?, Holding::Held)?;
+    same(
+        "the answer to heartbeat",
+        a.beat(claimed.token, LONG).await?,
+        Holding::Held,
+    )?;
     a.claims_none("q").await?;
-    same("the leases that maintain ended", a.maintain_all().await?.expired, 0)?;
+    same(
+        "the leases that maintain ended",
+        a.maintain_all().await?.expired,
+        0,
+    )?;
     a.accepted(claimed.token, complete()).await
 }
 
@@ -166,8 +196,16 @@ async fn its_holder_may_report_progress(store: Store) -> Verdict {
     a.put(&job("q")).await?;
     let claimed = a.take_for("q", SHORT).await?;
     a.outlive(&claimed).await?;
-    same("the answer", a.report(claimed.token, percent(7)).await?, Holding::Held)?;
-    same("the values", a.record(claimed.token.id).await?.progress.values, percent(7))
+    same(
+        "the answer",
+        a.report(claimed.token, percent(7)).await?,
+        Holding::Held,
+    )?;
+    same(
+        "the values",
+        a.record(claimed.token.id).await?.progress.values,
+        percent(7),
+    )
 }
 
 async fn ends_what_has_expired(store: Store) -> Verdict {
@@ -183,10 +221,21 @@ async fn ends_what_has_expired(store: Store) -> Verdict {
     same("its due time", record.due_at, before.due_at)?;
     same("its worker", record.worker, None)?;
     same("its lease", record.lease_until, None)?;
-    same("the holder's heartbeat", a.beat(claimed.token, LONG).await?, Holding::Stale)?;
+    same(
+        "the holder's heartbeat",
+        a.beat(claimed.token, LONG).await?,
+        Holding::Stale,
+    )?;
     let again = b.claim_many("q", 9).await?;
-    same("the next attempts", again.iter().map(|job| job.attempt).collect::<Vec<_>>(), vec![2, 1])?;
-    holds("the counter rose", again[0].token.counter > claimed.token.counter)
+    same(
+        "the next attempts",
+        again.iter().map(|job| job.attempt).collect::<Vec<_>>(),
+        vec![2, 1],
+    )?;
+    holds(
+        "the counter rose",
+        again[0].token.counter > claimed.token.counter,
+    )
 }
 
 async fn fails_what_has_no_attempt_left(store: Store) -> Verdict {
@@ -225,7 +274,10 @@ async fn does_a_bounded_share(store: Store) -> Verdict {
     a.put_all(&jobs("q", 7)).await?;
     let claimed = a.claim_from(&["q"], 7, SHORT).await?;
     a.outlive(&claimed[6]).await?;
-    let limits = MaintainLimits { jobs: 3, retention: Retention::default() };
+    let limits = MaintainLimits {
+        jobs: 3,
+        retention: Retention::default(),
+    };
     let first = a.maintain(&limits).await?;
     same("the leases ended by the first call", first.expired, 3)?;
     holds("it says that there may be more", first.more)?;
@@ -245,8 +297,15 @@ async fn counts_each_job_once_from_many_workers(store: Store) -> Verdict {
     let ended: u64 = together(work.collect()).await?.iter().sum();
     same("the leases ended, all workers together", ended, 20)?;
     let again = a.claim_many("q", 100).await?;
-    same_set("the jobs claimed again", again.iter().map(|job| job.token.id), ids)?;
-    holds("each is at its second attempt", again.iter().all(|job| job.attempt == 2))
+    same_set(
+        "the jobs claimed again",
+        again.iter().map(|job| job.token.id),
+        ids,
+    )?;
+    holds(
+        "each is at its second attempt",
+        again.iter().all(|job| job.attempt == 2),
+    )
 }
 
 async fn promotes_due_jobs(store: Store) -> Verdict {
@@ -269,6 +328,10 @@ async fn promotes_due_jobs(store: Store) -> Verdict {
 async fn of_an_empty_store_does_nothing(store: Store) -> Verdict {
     let a = store.open().await?;
     let did = a.maintain(&MaintainLimits::default()).await?;
-    same("what it did", (did.expired, did.promoted, did.purged), (0, 0, 0))?;
+    same(
+        "what it did",
+        (did.expired, did.promoted, did.purged),
+        (0, 0, 0),
+    )?;
     holds("nothing is left to do", !did.more)
 }

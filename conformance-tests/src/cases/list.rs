@@ -45,12 +45,24 @@ fn newest_of(mut ids: Vec<JobId>) -> Vec<JobId> {
 
 /// A store with jobs of three queues, two kinds, several tags and all states.
 async fn varied(a: &Handle) -> Result<Vec<JobId>, Failure> {
-    let mut all = vec![a.run("a", complete()).await?.id, a.run("b", fail()).await?.id];
+    let mut all = vec![
+        a.run("a", complete()).await?.id,
+        a.run("b", fail()).await?.id,
+    ];
     all.push(a.put_and_take("a").await?.token.id);
     let mut batch = vec![delayed("a", FAR), job("c"), full("b"), full("c")];
-    batch.push(NewJob { tags: vec![tag("mine")], ..job("a") });
-    batch.push(NewJob { tags: vec![tag("mine"), tag("late")], ..full("a") });
-    batch.push(NewJob { kind: kind("other"), ..job("b") });
+    batch.push(NewJob {
+        tags: vec![tag("mine")],
+        ..job("a")
+    });
+    batch.push(NewJob {
+        tags: vec![tag("mine"), tag("late")],
+        ..full("a")
+    });
+    batch.push(NewJob {
+        kind: kind("other"),
+        ..job("b")
+    });
     all.extend(a.put_all(&batch).await?);
     Ok(all)
 }
@@ -58,13 +70,20 @@ async fn varied(a: &Handle) -> Result<Vec<JobId>, Failure> {
 /// The list shows exactly the jobs whose records match.
 async fn lists_what_matches(a: &Handle, all: &[JobId], filter: &Filter) -> Verdict {
     let records = a.records(all).await?;
-    let matching = records.iter().filter(|record| filter.matches(record)).map(|r| r.id);
+    let matching = records
+        .iter()
+        .filter(|record| filter.matches(record))
+        .map(|r| r.id);
     let expected = newest_of(matching.collect());
     holds("the case has a job to find and one to leave out", {
         !expected.is_empty() && expected.len() < all.len()
     })?;
     let found = ids(&a.list_all(filter, 100).await?);
-    same_set(&format!("the jobs listed by {filter:?}"), found.clone(), expected.clone())?;
+    same_set(
+        &format!("the jobs listed by {filter:?}"),
+        found.clone(),
+        expected.clone(),
+    )?;
     same("their order", found, expected)
 }
 
@@ -73,7 +92,11 @@ async fn newest_first(store: Store) -> Verdict {
     let mut batch = jobs("q", 10);
     batch.swap(0, 7);
     let expected = newest_of(a.put_all(&batch).await?);
-    same("the listed jobs", ids(&a.list_all(&Filter::any(), 100).await?), expected)
+    same(
+        "the listed jobs",
+        ids(&a.list_all(&Filter::any(), 100).await?),
+        expected,
+    )
 }
 
 async fn pages_hold_every_job_once(store: Store) -> Verdict {
@@ -81,7 +104,11 @@ async fn pages_hold_every_job_once(store: Store) -> Verdict {
     let expected = newest_of(a.put_all(&jobs("q", 23)).await?);
     for limit in [1, 5, 7, 22, 23, 24] {
         let found = ids(&a.list_all(&Filter::any(), limit).await?);
-        same(&format!("the jobs on pages of {limit}"), found, expected.clone())?;
+        same(
+            &format!("the jobs on pages of {limit}"),
+            found,
+            expected.clone(),
+        )?;
     }
     Ok(())
 }
@@ -98,7 +125,10 @@ async fn a_page_of_exactly_all(store: Store) -> Verdict {
         same("the page after that", rest.next, None)?;
     }
     let page = a.list(&Filter::any(), &Page::first(4)).await?;
-    holds("a page that leaves one out has a next one", page.next.is_some())
+    holds(
+        "a page that leaves one out has a next one",
+        page.next.is_some(),
+    )
 }
 
 async fn an_empty_store_lists_nothing(store: Store) -> Verdict {
@@ -123,7 +153,8 @@ async fn behind_a_job_that_is_gone(store: Store) -> Verdict {
     let gone = a.run("q", complete()).await?.id;
     a.put(&job("q")).await?;
     crate::asserts::eventually("the job is purged", async || {
-        a.maintain_with(100, Retention::all(std::time::Duration::ZERO)).await?;
+        a.maintain_with(100, Retention::all(std::time::Duration::ZERO))
+            .await?;
         Ok(a.find(gone).await?.is_none().then_some(()))
     })
     .await?;
@@ -138,7 +169,11 @@ async fn of_several_queues_merges_by_id(store: Store) -> Verdict {
     for n in 0..12 {
         all.push(a.put(&job(["a", "b", "c"][n % 3])).await?);
     }
-    same("the listed jobs", ids(&a.list_all(&Filter::any(), 5).await?), newest_of(all))
+    same(
+        "the listed jobs",
+        ids(&a.list_all(&Filter::any(), 5).await?),
+        newest_of(all),
+    )
 }
 
 async fn by_each_state(store: Store) -> Verdict {
@@ -162,7 +197,10 @@ async fn by_several_states(store: Store) -> Verdict {
     let all = varied(&a).await?;
     let ended = Filter::any().state(State::Completed).state(State::Failed);
     lists_what_matches(&a, &all, &ended).await?;
-    let open = Filter::any().state(State::Ready).state(State::Scheduled).state(State::Running);
+    let open = Filter::any()
+        .state(State::Ready)
+        .state(State::Scheduled)
+        .state(State::Running);
     lists_what_matches(&a, &all, &open).await
 }
 
@@ -172,7 +210,11 @@ async fn by_queue(store: Store) -> Verdict {
     for name in ["a", "b", "c"] {
         lists_what_matches(&a, &all, &Filter::any().queue(queue(name))).await?;
     }
-    same("an unknown queue", a.list_all(&Filter::any().queue(queue("x")), 9).await?, vec![])
+    same(
+        "an unknown queue",
+        a.list_all(&Filter::any().queue(queue("x")), 9).await?,
+        vec![],
+    )
 }
 
 async fn by_kind(store: Store) -> Verdict {
@@ -181,7 +223,11 @@ async fn by_kind(store: Store) -> Verdict {
     for name in ["work", "other", "export_csv"] {
         lists_what_matches(&a, &all, &Filter::any().kind(kind(name))).await?;
     }
-    same("an unknown kind", a.list_all(&Filter::any().kind(kind("x")), 9).await?, vec![])
+    same(
+        "an unknown kind",
+        a.list_all(&Filter::any().kind(kind("x")), 9).await?,
+        vec![],
+    )
 }
 
 async fn by_tags_all_of_them(store: Store) -> Verdict {
@@ -193,7 +239,11 @@ async fn by_tags_all_of_them(store: Store) -> Verdict {
     let both = Filter::any().tag(tag("mine")).tag(tag("late"));
     lists_what_matches(&a, &all, &both).await?;
     let never = Filter::any().tag(tag("nightly")).tag(tag("late"));
-    same("tags of different jobs", a.list_all(&never, 9).await?, vec![])
+    same(
+        "tags of different jobs",
+        a.list_all(&never, 9).await?,
+        vec![],
+    )
 }
 
 async fn by_time_of_enqueue(store: Store) -> Verdict {
@@ -204,7 +254,10 @@ async fn by_time_of_enqueue(store: Store) -> Verdict {
         all.push(id);
         a.pass(a.record(id).await?.created_at).await?;
     }
-    let (second, fourth) = (a.record(all[1]).await?.created_at, a.record(all[3]).await?.created_at);
+    let (second, fourth) = (
+        a.record(all[1]).await?.created_at,
+        a.record(all[3]).await?.created_at,
+    );
     let mine = Filter::any().queue(queue("q"));
     for filter in [
         mine.clone().created_from(second),
@@ -229,7 +282,11 @@ async fn by_all_parts_at_once(store: Store) -> Verdict {
         .created_from(last.created_at)
         .created_before(last.created_at.after(FAR));
     lists_what_matches(&a, &all, &filter).await?;
-    same("the job found", ids(&a.list_all(&filter, 9).await?), vec![last.id])
+    same(
+        "the job found",
+        ids(&a.list_all(&filter, 9).await?),
+        vec![last.id],
+    )
 }
 
 async fn with_pages(store: Store) -> Verdict {
@@ -237,7 +294,12 @@ async fn with_pages(store: Store) -> Verdict {
     let mut expected = Vec::new();
     for n in 0..30 {
         let name = if n % 3 == 0 { "mine" } else { "other" };
-        let id = a.put(&NewJob { tags: vec![tag(name)], ..job("q") }).await?;
+        let id = a
+            .put(&NewJob {
+                tags: vec![tag(name)],
+                ..job("q")
+            })
+            .await?;
         expected.extend((n % 3 == 0).then_some(id));
     }
     let filter = Filter::any().tag(tag("mine")).state(State::Ready);

@@ -11,6 +11,7 @@ mod fencing;
 mod heartbeat;
 mod lease;
 mod list;
+mod model;
 mod order;
 mod pause;
 mod prepare;
@@ -50,6 +51,7 @@ pub(crate) fn all() -> Vec<Case> {
         visibility::cases(),
         drops::cases(),
         concurrency::cases(),
+        model::cases(),
     ];
     areas.into_iter().flatten().collect()
 }

@@ -26,7 +26,10 @@ cases! { "order";
 }
 
 fn with(priority: Priority) -> NewJob {
-    NewJob { priority, ..job("q") }
+    NewJob {
+        priority,
+        ..job("q")
+    }
 }
 
 async fn priority_first(store: Store) -> Verdict {
@@ -63,7 +66,11 @@ async fn old_low_after_new_urgent(store: Store) -> Verdict {
     let low = a.put(&with(Priority::Low)).await?;
     a.pass(a.record(low).await?.due_at).await?;
     let urgent = a.put(&with(Priority::Urgent)).await?;
-    same("the claimed jobs", a.claim_ids("q", 9).await?, vec![urgent, low])
+    same(
+        "the claimed jobs",
+        a.claim_ids("q", 9).await?,
+        vec![urgent, low],
+    )
 }
 
 async fn enqueue_order_across_calls(store: Store) -> Verdict {
@@ -100,7 +107,11 @@ async fn due_time_before_enqueue_order(store: Store) -> Verdict {
     let later = a.put(&delayed("q", SOON)).await?;
     let now = a.put(&job("q")).await?;
     a.pass(a.record(later).await?.due_at).await?;
-    same("the claimed jobs", a.claim_ids("q", 9).await?, vec![now, later])
+    same(
+        "the claimed jobs",
+        a.claim_ids("q", 9).await?,
+        vec![now, later],
+    )
 }
 
 async fn promoted_jobs_by_due_time(store: Store) -> Verdict {
@@ -119,7 +130,11 @@ async fn a_retried_job_goes_behind_those_due_before(store: Store) -> Verdict {
     let token = a.take("q").await?.token;
     a.pass(a.record(ids[2]).await?.due_at).await?;
     a.accepted(token, retry(Duration::ZERO)).await?;
-    same("the claimed jobs", a.claim_ids("q", 9).await?, vec![ids[1], ids[2], ids[0]])
+    same(
+        "the claimed jobs",
+        a.claim_ids("q", 9).await?,
+        vec![ids[1], ids[2], ids[0]],
+    )
 }
 
 async fn a_retried_job_keeps_its_priority(store: Store) -> Verdict {
@@ -131,7 +146,11 @@ async fn a_retried_job_keeps_its_priority(store: Store) -> Verdict {
         same("the claimed job", token.id, high)?;
         a.accepted(token, outcome).await?;
     }
-    same("the claimed jobs", a.claim_ids("q", 9).await?, vec![high, normal])
+    same(
+        "the claimed jobs",
+        a.claim_ids("q", 9).await?,
+        vec![high, normal],
+    )
 }
 
 async fn retry_by_hand_is_due_now(store: Store) -> Verdict {
@@ -139,6 +158,14 @@ async fn retry_by_hand_is_due_now(store: Store) -> Verdict {
     let failed = a.run("q", fail()).await?.id;
     let waiting = a.put(&job("q")).await?;
     a.pass(a.record(waiting).await?.due_at).await?;
-    same("the answer to retry", a.retry_one(failed).await?, Retried::Ready)?;
-    same("the claimed jobs", a.claim_ids("q", 9).await?, vec![waiting, failed])
+    same(
+        "the answer to retry",
+        a.retry_one(failed).await?,
+        Retried::Ready,
+    )?;
+    same(
+        "the claimed jobs",
+        a.claim_ids("q", 9).await?,
+        vec![waiting, failed],
+    )
 }

@@ -71,7 +71,11 @@ async fn other_queues_go_on(store: Store) -> Verdict {
     let ids = a.put_all(&jobs("other", 2)).await?;
     a.flow("q", Flow::Paused).await?;
     let claimed = a.claim_from(&["q", "other"], 9, LONG).await?;
-    same("the claimed jobs", claimed.iter().map(|job| job.token.id).collect::<Vec<_>>(), ids)
+    same(
+        "the claimed jobs",
+        claimed.iter().map(|job| job.token.id).collect::<Vec<_>>(),
+        ids,
+    )
 }
 
 async fn an_unknown_queue_can_be_paused(store: Store) -> Verdict {

@@ -30,7 +30,11 @@ cases! { "progress";
 async fn starts_at_nothing(store: Store) -> Verdict {
     let a = store.open().await?;
     let token = a.put_and_take("q").await?.token;
-    same("the progress", a.record(token.id).await?.progress, Progress::default())?;
+    same(
+        "the progress",
+        a.record(token.id).await?.progress,
+        Progress::default(),
+    )?;
     same("the answers to none", a.progress(&[]).await?, vec![])
 }
 
@@ -39,7 +43,11 @@ async fn the_sequence_rises_at_every_update(store: Store) -> Verdict {
     let token = a.put_and_take("q").await?.token;
     let mut last = 0;
     for n in [10, 10, 20, 5] {
-        same("the answer", a.report(token, percent(n)).await?, Holding::Held)?;
+        same(
+            "the answer",
+            a.report(token, percent(n)).await?,
+            Holding::Held,
+        )?;
         let Progress { sequence, values } = b.record(token.id).await?.progress;
         same("the values", values, percent(n))?;
         holds(
@@ -63,7 +71,11 @@ async fn the_values_are_replaced_as_a_whole(store: Store) -> Verdict {
         none(),
     ] {
         a.report(token, values.clone()).await?;
-        same("the values", a.record(token.id).await?.progress.values, values)?;
+        same(
+            "the values",
+            a.record(token.id).await?.progress.values,
+            values,
+        )?;
     }
     Ok(())
 }
@@ -87,8 +99,15 @@ async fn the_sequence_never_falls_over_attempts(store: Store) -> Verdict {
     for _ in 0..4 {
         let token = a.take("q").await?.token;
         let at_claim = a.record(token.id).await?.progress;
-        same("the values at the claim", at_claim.values, ProgressValues::default())?;
-        holds("the sequence did not fall at the claim", at_claim.sequence >= last)?;
+        same(
+            "the values at the claim",
+            at_claim.values,
+            ProgressValues::default(),
+        )?;
+        holds(
+            "the sequence did not fall at the claim",
+            at_claim.sequence >= last,
+        )?;
         a.report(token, percent(50)).await?;
         let sequence = a.record(token.id).await?.progress.sequence;
         holds("the sequence rose", sequence > last)?;
@@ -103,7 +122,11 @@ async fn bounds_of_the_values(store: Store) -> Verdict {
     let token = a.put_and_take("q").await?.token;
     for values in [percent(0).step(0).message(""), percent(100).step(u32::MAX)] {
         a.report(token, values.clone()).await?;
-        same("the values", a.record(token.id).await?.progress.values, values)?;
+        same(
+            "the values",
+            a.record(token.id).await?.progress.values,
+            values,
+        )?;
     }
     Ok(())
 }
@@ -111,11 +134,18 @@ async fn bounds_of_the_values(store: Store) -> Verdict {
 async fn a_message_of_a_kibibyte(store: Store) -> Verdict {
     let a = store.open().await?;
     let token = a.put_and_take("q").await?.token;
-    for text in ["x".repeat(2_000), "☃".repeat(2_000), "'; DROP TABLE jobs; --\\ \" \n\t😀".into()]
-    {
+    for text in [
+        "x".repeat(2_000),
+        "☃".repeat(2_000),
+        "'; DROP TABLE jobs; --\\ \" \n\t😀".into(),
+    ] {
         let values = ProgressValues::default().message(&text);
         a.report(token, values.clone()).await?;
-        same("the values", a.record(token.id).await?.progress.values, values)?;
+        same(
+            "the values",
+            a.record(token.id).await?.progress.values,
+            values,
+        )?;
     }
     Ok(())
 }
@@ -124,15 +154,30 @@ async fn of_a_flagged_job_is_stored_and_told(store: Store) -> Verdict {
     let a = store.open().await?;
     let token = a.put_and_take("q").await?.token;
     a.cancel_one(token.id).await?;
-    same("the answer", a.report(token, percent(3)).await?, Holding::CancelRequested)?;
-    same("the values", a.record(token.id).await?.progress.values, percent(3))
+    same(
+        "the answer",
+        a.report(token, percent(3)).await?,
+        Holding::CancelRequested,
+    )?;
+    same(
+        "the values",
+        a.record(token.id).await?.progress.values,
+        percent(3),
+    )
 }
 
 async fn one_job_twice_in_a_batch(store: Store) -> Verdict {
     let a = store.open().await?;
     let token = a.put_and_take("q").await?.token;
-    let batch = [1, 2].map(|n| ProgressUpdate { token, values: percent(n) });
-    same("the answers", a.progress(&batch).await?, vec![Holding::Held; 2])?;
+    let batch = [1, 2].map(|n| ProgressUpdate {
+        token,
+        values: percent(n),
+    });
+    same(
+        "the answers",
+        a.progress(&batch).await?,
+        vec![Holding::Held; 2],
+    )?;
     let Progress { sequence, values } = a.record(token.id).await?.progress;
     same("the values are the last item's", values, percent(2))?;
     holds("the sequence rose", sequence > 0)
@@ -144,21 +189,46 @@ async fn of_three_hundred_jobs(store: Store) -> Verdict {
     let claimed = a.claim_many("q", 300).await?;
     let batch: Vec<_> = claimed
         .iter()
-        .map(|job| ProgressUpdate { token: job.token, values: percent(50) })
+        .map(|job| ProgressUpdate {
+            token: job.token,
+            values: percent(50),
+        })
         .collect();
-    same("the answers", a.progress(&batch).await?, vec![Holding::Held; 300])?;
+    same(
+        "the answers",
+        a.progress(&batch).await?,
+        vec![Holding::Held; 300],
+    )?;
     let records = a.records(&ids).await?;
-    holds("all show it", records.iter().all(|r| r.progress.values == percent(50)))
+    holds(
+        "all show it",
+        records.iter().all(|r| r.progress.values == percent(50)),
+    )
 }
 
 async fn updates_among_others_answer_in_order(store: Store) -> Verdict {
     let a = store.open().await?;
     a.put_all(&jobs("q", 3)).await?;
-    let tokens: Vec<Token> = a.claim_many("q", 3).await?.iter().map(|job| job.token).collect();
+    let tokens: Vec<Token> = a
+        .claim_many("q", 3)
+        .await?
+        .iter()
+        .map(|job| job.token)
+        .collect();
     a.accepted(tokens[1], complete()).await?;
-    let wrong = Token { counter: tokens[2].counter + 1, ..tokens[2] };
+    let wrong = Token {
+        counter: tokens[2].counter + 1,
+        ..tokens[2]
+    };
     let asked = [unknown_token("q"), tokens[0], tokens[1], wrong, tokens[2]];
-    let batch = asked.map(|token| ProgressUpdate { token, values: percent(8) });
+    let batch = asked.map(|token| ProgressUpdate {
+        token,
+        values: percent(8),
+    });
     use Holding::{Held, Stale};
-    same("the answers", a.progress(&batch).await?, vec![Stale, Held, Stale, Stale, Held])
+    same(
+        "the answers",
+        a.progress(&batch).await?,
+        vec![Stale, Held, Stale, Stale, Held],
+    )
 }

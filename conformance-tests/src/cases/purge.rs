@@ -35,7 +35,10 @@ fn retention(completed: Duration, failed: Duration, cancelled: Duration) -> Rete
 
 /// A completed, a failed and a cancelled job.
 async fn ended(a: &Handle) -> Result<[JobId; 3], Failure> {
-    let (completed, failed) = (a.run("q", complete()).await?.id, a.run("q", fail()).await?.id);
+    let (completed, failed) = (
+        a.run("q", complete()).await?.id,
+        a.run("q", fail()).await?.id,
+    );
     let cancelled = a.put(&job("q")).await?;
     a.cancel_one(cancelled).await?;
     Ok([completed, failed, cancelled])
@@ -54,17 +57,24 @@ async fn purge(a: &Handle, retention: Retention, count: u64) -> Verdict {
 
 async fn each_outcome_by_its_own_retention(store: Store) -> Verdict {
     let a = store.open().await?;
-    for (gone, retention) in
-        [retention(NOW, FAR, FAR), retention(FAR, NOW, FAR), retention(FAR, FAR, NOW)]
-            .into_iter()
-            .enumerate()
+    for (gone, retention) in [
+        retention(NOW, FAR, FAR),
+        retention(FAR, NOW, FAR),
+        retention(FAR, FAR, NOW),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let ids = ended(&a).await?;
         purge(&a, retention, 1).await?;
         let found = a.get(&ids).await?;
         let there: Vec<_> = found.iter().map(Option::is_some).collect();
         let expected: Vec<_> = (0..3).map(|place| place != gone).collect();
-        same("whether the completed, the failed, the cancelled one is there", there, expected)?;
+        same(
+            "whether the completed, the failed, the cancelled one is there",
+            there,
+            expected,
+        )?;
         purge(&a, Retention::all(NOW), 2).await?;
     }
     Ok(())
@@ -94,7 +104,10 @@ async fn not_before_the_retention_is_over(store: Store) -> Verdict {
 
 async fn the_default_keeps_what_just_ended(store: Store) -> Verdict {
     let a = store.open().await?;
-    let ids = [a.run("q", complete()).await?.id, a.run("q", fail()).await?.id];
+    let ids = [
+        a.run("q", complete()).await?.id,
+        a.run("q", fail()).await?.id,
+    ];
     let before = a.records(&ids).await?;
     let did = a.maintain(&MaintainLimits::default()).await?;
     same("the jobs purged", did.purged, 0)?;
@@ -108,7 +121,10 @@ async fn in_bounded_steps(store: Store) -> Verdict {
         a.accepted(job.token, complete()).await?;
     }
     a.pass(a.store_now().await?).await?;
-    let limits = MaintainLimits { jobs: 3, retention: Retention::all(NOW) };
+    let limits = MaintainLimits {
+        jobs: 3,
+        retention: Retention::all(NOW),
+    };
     let first = a.maintain(&limits).await?;
     same("the jobs purged by the first call", first.purged, 3)?;
     holds("it says that there may be more", first.more)?;
@@ -124,7 +140,10 @@ async fn from_many_workers_counts_each_once(store: Store) -> Verdict {
         .claim_many("q", 40)
         .await?
         .iter()
-        .map(|job| anyqueue_core::Settlement { token: job.token, outcome: complete() })
+        .map(|job| anyqueue_core::Settlement {
+            token: job.token,
+            outcome: complete(),
+        })
         .collect();
     a.settle(&batch).await?;
     a.pass(a.store_now().await?).await?;
@@ -140,8 +159,16 @@ async fn leaves_nothing_to_read_or_list(store: Store) -> Verdict {
     let token = a.run("q", complete()).await?;
     purge(&a, Retention::all(NOW), 1).await?;
     same("its record", a.find(token.id).await?, None)?;
-    same("the list", a.list_all(&anyqueue_core::Filter::any(), 9).await?, vec![])?;
-    same("its settle again", a.settle_one(token, fail()).await?, anyqueue_core::Settled::Stale)?;
+    same(
+        "the list",
+        a.list_all(&anyqueue_core::Filter::any(), 9).await?,
+        vec![],
+    )?;
+    same(
+        "its settle again",
+        a.settle_one(token, fail()).await?,
+        anyqueue_core::Settled::Stale,
+    )?;
     same("the queues", a.queues().await?, vec![])
 }
 
@@ -153,6 +180,10 @@ async fn keeps_the_key_of_a_later_job(store: Store) -> Verdict {
     let later = a.put(&unique("q", "k")).await?;
     purge(&a, Retention::all(NOW), 1).await?;
     let answer = a.enqueue_one(&unique("q", "k")).await?;
-    same("the answer", answer, anyqueue_core::Enqueued::Existing(later))?;
+    same(
+        "the answer",
+        answer,
+        anyqueue_core::Enqueued::Existing(later),
+    )?;
     a.in_state(later, State::Ready).await.map(drop)
 }

@@ -35,7 +35,10 @@ async fn of_a_failed_job(store: Store) -> Verdict {
     same("the end", record.finished_at, None)?;
     same("the errors", record.errors, before.errors)?;
     same("the counter", record.counter, before.counter)?;
-    holds("it is due now", record.due_at >= before.finished_at.unwrap_or_default())?;
+    holds(
+        "it is due now",
+        record.due_at >= before.finished_at.unwrap_or_default(),
+    )?;
     let claimed = a.take("q").await?;
     same("the claimed job", claimed.token.id, id)?;
     same("the attempt claimed", claimed.attempt, 1)?;
@@ -62,7 +65,10 @@ async fn of_a_job_whose_lease_expired(store: Store) -> Verdict {
     same("the answer", a.retry_one(id).await?, Retried::Ready)?;
     let second = a.take("q").await?;
     same("the attempt", second.attempt, 1)?;
-    holds("the counter rose", second.token.counter > first.token.counter)
+    holds(
+        "the counter rose",
+        second.token.counter > first.token.counter,
+    )
 }
 
 async fn has_fresh_attempts_but_not_a_fresh_counter(store: Store) -> Verdict {
@@ -77,7 +83,11 @@ async fn has_fresh_attempts_but_not_a_fresh_counter(store: Store) -> Verdict {
             last = claimed.token.counter;
             a.accepted(claimed.token, outcome).await?;
         }
-        same("the errors kept", a.record(id).await?.errors.len(), 2 * round)?;
+        same(
+            "the errors kept",
+            a.record(id).await?.errors.len(),
+            2 * round,
+        )?;
         same("the answer", a.retry_one(id).await?, Retried::Ready)?;
     }
     Ok(())
@@ -88,9 +98,17 @@ async fn clears_the_flag(store: Store) -> Verdict {
     let token = a.put_and_take("q").await?.token;
     a.cancel_one(token.id).await?;
     a.accepted(token, retry(FAR)).await?;
-    holds("the flag was set", a.in_state(token.id, State::Cancelled).await?.cancel_requested)?;
+    holds(
+        "the flag was set",
+        a.in_state(token.id, State::Cancelled)
+            .await?
+            .cancel_requested,
+    )?;
     same("the answer", a.retry_one(token.id).await?, Retried::Ready)?;
-    holds("the flag is cleared", !a.record(token.id).await?.cancel_requested)?;
+    holds(
+        "the flag is cleared",
+        !a.record(token.id).await?.cancel_requested,
+    )?;
     let token = a.take("q").await?.token;
     a.accepted(token, retry(FAR)).await?;
     a.in_state(token.id, State::Scheduled).await.map(drop)
@@ -108,7 +126,11 @@ async fn of_other_states_changes_nothing(store: Store) -> Verdict {
         (ids[1], State::Scheduled),
     ] {
         let before = a.record(id).await?;
-        same("the answer", a.retry_one(id).await?, Retried::NotEnded(state))?;
+        same(
+            "the answer",
+            a.retry_one(id).await?,
+            Retried::NotEnded(state),
+        )?;
         same("the record", a.record(id).await?, before)?;
     }
     Ok(())
@@ -116,7 +138,11 @@ async fn of_other_states_changes_nothing(store: Store) -> Verdict {
 
 async fn of_an_unknown_job(store: Store) -> Verdict {
     let a = store.open().await?;
-    same("the answer", a.retry_one(JobId::new(&queue("q"))).await?, Retried::NotFound)
+    same(
+        "the answer",
+        a.retry_one(JobId::new(&queue("q"))).await?,
+        Retried::NotFound,
+    )
 }
 
 async fn answers_in_the_order_of_the_ids(store: Store) -> Verdict {
@@ -130,7 +156,11 @@ async fn answers_in_the_order_of_the_ids(store: Store) -> Verdict {
         Retried::Ready,
         Retried::NotEnded(State::Ready),
     ];
-    same("the answers", a.retry(&[unknown, completed, failed, failed]).await?, expected)?;
+    same(
+        "the answers",
+        a.retry(&[unknown, completed, failed, failed]).await?,
+        expected,
+    )?;
     same("the answers to none", a.retry(&[]).await?, vec![])
 }
 
@@ -139,7 +169,11 @@ async fn twice_is_ready_once(store: Store) -> Verdict {
     let id = a.run("q", fail()).await?.id;
     same("the answer", a.retry_one(id).await?, Retried::Ready)?;
     let before = a.record(id).await?;
-    same("the answer again", a.retry_one(id).await?, Retried::NotEnded(State::Ready))?;
+    same(
+        "the answer again",
+        a.retry_one(id).await?,
+        Retried::NotEnded(State::Ready),
+    )?;
     same("the record", a.record(id).await?, before)?;
     same("the claimed jobs", a.claim_ids("q", 9).await?, vec![id])
 }
@@ -148,11 +182,21 @@ async fn of_one_job_by_many_is_claimed_once(store: Store) -> Verdict {
     let handles = store.open_many(4).await?;
     for _ in 0..10 {
         let id = handles[0].run("q", fail()).await?.id;
-        let work = handles.iter().cloned().map(|a| async move { a.retry_one(id).await });
+        let work = handles
+            .iter()
+            .cloned()
+            .map(|a| async move { a.retry_one(id).await });
         let answers = together(work.collect()).await?;
-        let ready = answers.iter().filter(|answer| **answer == Retried::Ready).count();
+        let ready = answers
+            .iter()
+            .filter(|answer| **answer == Retried::Ready)
+            .count();
         same("how many made it ready", ready, 1)?;
-        same("the claimed jobs", handles[0].claim_ids("q", 9).await?, vec![id])?;
+        same(
+            "the claimed jobs",
+            handles[0].claim_ids("q", 9).await?,
+            vec![id],
+        )?;
     }
     Ok(())
 }

@@ -36,15 +36,29 @@ async fn after_a_delay(store: Store) -> Verdict {
 async fn at_a_moment_to_come(store: Store) -> Verdict {
     let a = store.open().await?;
     let moment = a.store_now().await?.after(FAR);
-    let id = a.put(&NewJob { schedule: Schedule::At(moment), ..job("q") }).await?;
-    same("when it is due", a.in_state(id, State::Scheduled).await?.due_at, moment)?;
+    let id = a
+        .put(&NewJob {
+            schedule: Schedule::At(moment),
+            ..job("q")
+        })
+        .await?;
+    same(
+        "when it is due",
+        a.in_state(id, State::Scheduled).await?.due_at,
+        moment,
+    )?;
     a.claims_none("q").await
 }
 
 async fn at_a_moment_past_is_ready(store: Store) -> Verdict {
     let a = store.open().await?;
     let moment = a.store_now().await?.before(FAR);
-    let id = a.put(&NewJob { schedule: Schedule::At(moment), ..job("q") }).await?;
+    let id = a
+        .put(&NewJob {
+            schedule: Schedule::At(moment),
+            ..job("q")
+        })
+        .await?;
     let record = a.in_state(id, State::Ready).await?;
     same("when it was due", record.due_at, record.created_at)?;
     same("the claimed job", a.take("q").await?.token.id, id)
@@ -73,10 +87,19 @@ async fn in_a_hundred_years(store: Store) -> Verdict {
     let century = Duration::from_secs(100 * 365 * 24 * 3_600);
     let moment = a.store_now().await?.after(century);
     let after = a.put(&delayed("q", century)).await?;
-    let at = a.put(&NewJob { schedule: Schedule::At(moment), ..job("q") }).await?;
+    let at = a
+        .put(&NewJob {
+            schedule: Schedule::At(moment),
+            ..job("q")
+        })
+        .await?;
     let record = a.in_state(after, State::Scheduled).await?;
     same("the delay", record.due_at.since(record.created_at), century)?;
-    same("the moment", a.in_state(at, State::Scheduled).await?.due_at, moment)?;
+    same(
+        "the moment",
+        a.in_state(at, State::Scheduled).await?.due_at,
+        moment,
+    )?;
     a.claims_none("q").await
 }
 

@@ -53,11 +53,18 @@ cases! { "settle";
 fn is_let_go(record: &JobRecord) -> Verdict {
     same("the worker", record.worker.as_ref(), None)?;
     same("the lease", record.lease_until, None)?;
-    holds("the time of the latest claim is kept", record.claimed_at.is_some())
+    holds(
+        "the time of the latest claim is kept",
+        record.claimed_at.is_some(),
+    )
 }
 
 fn error_texts(record: &JobRecord) -> Vec<(u32, &str)> {
-    record.errors.iter().map(|error| (error.attempt, error.message.as_str())).collect()
+    record
+        .errors
+        .iter()
+        .map(|error| (error.attempt, error.message.as_str()))
+        .collect()
 }
 
 /// The settled job, and the store's time before and after the settle.
@@ -85,18 +92,34 @@ async fn complete_ends_the_job(store: Store) -> Verdict {
     same("the state", record.state, State::Completed)?;
     same("the attempt", record.attempt, 1)?;
     same("the errors", record.errors, vec![])?;
-    is_between("its end", record.finished_at.unwrap_or_default(), before, after)?;
+    is_between(
+        "its end",
+        record.finished_at.unwrap_or_default(),
+        before,
+        after,
+    )?;
     a.claims_none("q").await
 }
 
 async fn complete_keeps_the_result(store: Store) -> Verdict {
     let a = store.open().await?;
     let result = payload(r#"{"rows": 3, "file": "a.csv"}"#);
-    let token = a.run("q", Outcome::Complete { result: result.clone() }).await?;
+    let token = a
+        .run(
+            "q",
+            Outcome::Complete {
+                result: result.clone(),
+            },
+        )
+        .await?;
     let kept = a.record(token.id).await?.result.unwrap_or(payload("0"));
     same_payload("the result", &kept, &result)?;
     let failed = a.run("q", fail()).await?;
-    same("the result of a failed job", a.record(failed.id).await?.result, None)
+    same(
+        "the result of a failed job",
+        a.record(failed.id).await?.result,
+        None,
+    )
 }
 
 async fn complete_keeps_the_progress(store: Store) -> Verdict {
@@ -113,7 +136,12 @@ async fn fail_ends_the_job_with_its_error(store: Store) -> Verdict {
     let (record, before, after) = settled(&a, fail()).await?;
     same("the state", record.state, State::Failed)?;
     same("the errors", error_texts(&record), vec![(1, "no use")])?;
-    is_between("its end", record.finished_at.unwrap_or_default(), before, after)?;
+    is_between(
+        "its end",
+        record.finished_at.unwrap_or_default(),
+        before,
+        after,
+    )?;
     is_between("its error's time", record.errors[0].at, before, after)?;
     a.claims_none("q").await
 }
@@ -134,7 +162,12 @@ async fn retry_with_delay_is_scheduled(store: Store) -> Verdict {
     same("the state", record.state, State::Scheduled)?;
     same("the errors", error_texts(&record), vec![(1, "try again")])?;
     same("the end", record.finished_at, None)?;
-    is_between("its due time", record.due_at, before.after(FAR), after.after(FAR))?;
+    is_between(
+        "its due time",
+        record.due_at,
+        before.after(FAR),
+        after.after(FAR),
+    )?;
     a.claims_none("q").await
 }
 
@@ -146,11 +179,27 @@ async fn snooze_is_scheduled_with_its_reason(store: Store) -> Verdict {
     let a = store.open().await?;
     let (record, before, after) = settled(&a, snooze(FAR)).await?;
     same("the state", record.state, State::Scheduled)?;
-    same("the reason", record.snooze_reason, Some(ErrorText::new("not yet")))?;
+    same(
+        "the reason",
+        record.snooze_reason,
+        Some(ErrorText::new("not yet")),
+    )?;
     same("the errors", record.errors, vec![])?;
-    is_between("its due time", record.due_at, before.after(FAR), after.after(FAR))?;
-    let silent = Outcome::Snooze { delay: FAR, reason: None };
-    same("no reason", settled(&a, silent).await?.0.snooze_reason, None)?;
+    is_between(
+        "its due time",
+        record.due_at,
+        before.after(FAR),
+        after.after(FAR),
+    )?;
+    let silent = Outcome::Snooze {
+        delay: FAR,
+        reason: None,
+    };
+    same(
+        "no reason",
+        settled(&a, silent).await?.0.snooze_reason,
+        None,
+    )?;
     a.claims_none("q").await
 }
 
@@ -182,7 +231,14 @@ async fn keeps_the_last_ten_errors(store: Store) -> Verdict {
     for attempt in 1..=13 {
         let error = ErrorText::new(format!("error {attempt}"));
         let token = a.take("q").await?.token;
-        a.accepted(token, Outcome::Retry { delay: Duration::ZERO, error }).await?;
+        a.accepted(
+            token,
+            Outcome::Retry {
+                delay: Duration::ZERO,
+                error,
+            },
+        )
+        .await?;
     }
     let record = a.record(id).await?;
     let texts: Vec<_> = (4..=13).map(|n| (n, format!("error {n}"))).collect();
@@ -193,14 +249,22 @@ async fn keeps_the_last_ten_errors(store: Store) -> Verdict {
 async fn errors_of_all_attempts_are_kept_in_order(store: Store) -> Verdict {
     let a = store.open().await?;
     let id = a.put(&job("q")).await?;
-    for outcome in [retry(Duration::ZERO), Outcome::Release, retry(Duration::ZERO), fail()] {
+    for outcome in [
+        retry(Duration::ZERO),
+        Outcome::Release,
+        retry(Duration::ZERO),
+        fail(),
+    ] {
         let token = a.take("q").await?.token;
         a.accepted(token, outcome).await?;
     }
     let record = a.in_state(id, State::Failed).await?;
     let expected = vec![(1, "try again"), (2, "try again"), (3, "no use")];
     same("the errors", error_texts(&record), expected)?;
-    holds("their times do not fall", record.errors.is_sorted_by_key(|error| error.at))
+    holds(
+        "their times do not fall",
+        record.errors.is_sorted_by_key(|error| error.at),
+    )
 }
 
 async fn by_another_handle(store: Store) -> Verdict {
@@ -223,7 +287,12 @@ async fn kept_by_retry_and_fail(store: Store) -> Verdict {
 
 async fn given_back_by_snooze_and_release(store: Store) -> Verdict {
     let a = store.open().await?;
-    let id = a.put(&NewJob { retry: RetryPolicy::never(), ..job("q") }).await?;
+    let id = a
+        .put(&NewJob {
+            retry: RetryPolicy::never(),
+            ..job("q")
+        })
+        .await?;
     for _ in 0..3 {
         for outcome in [Outcome::Release, snooze(Duration::ZERO)] {
             let claimed = a.take_soon("q").await?;
@@ -256,7 +325,10 @@ async fn another_outcome_is_stale(store: Store) -> Verdict {
         let token = a.put_and_take("q").await?.token;
         a.accepted(token, first.clone()).await?;
         let before = a.record(token.id).await?;
-        for other in outcomes().into_iter().filter(|other| other.kind() != first.kind()) {
+        for other in outcomes()
+            .into_iter()
+            .filter(|other| other.kind() != first.kind())
+        {
             let (first, second) = (first.kind().as_str(), other.kind().as_str());
             let what = format!("the answer to {second} after {first}");
             same(&what, a.settle_one(token, other).await?, Settled::Stale)?;
@@ -276,7 +348,11 @@ async fn repeated_after_the_job_was_claimed_again(store: Store) -> Verdict {
     same("the record", a.record(old.id).await?, before)?;
     b.accepted(new, complete()).await?;
     let stale = a.settle_one(old, retry(Duration::ZERO)).await?;
-    same("the answer once a later token settled", stale, Settled::Stale)
+    same(
+        "the answer once a later token settled",
+        stale,
+        Settled::Stale,
+    )
 }
 
 async fn twice_in_one_batch(store: Store) -> Verdict {
@@ -286,7 +362,10 @@ async fn twice_in_one_batch(store: Store) -> Verdict {
         let settlement = Settlement { token, outcome };
         let answers = a.settle(&[settlement.clone(), settlement]).await?;
         same("the answers", answers, vec![Settled::Accepted; 2])?;
-        holds("one error at most", a.record(token.id).await?.errors.len() <= 1)?;
+        holds(
+            "one error at most",
+            a.record(token.id).await?.errors.len() <= 1,
+        )?;
         let _ = a.claim_many("q", 9).await?;
     }
     Ok(())
@@ -297,7 +376,11 @@ async fn both_kinds_in_one_batch(store: Store) -> Verdict {
     let token = a.put_and_take("q").await?.token;
     let batch = [complete(), fail()].map(|outcome| Settlement { token, outcome });
     let answers = a.settle(&batch).await?;
-    same("the answers", answers, vec![Settled::Accepted, Settled::Stale])?;
+    same(
+        "the answers",
+        answers,
+        vec![Settled::Accepted, Settled::Stale],
+    )?;
     let record = a.in_state(token.id, State::Completed).await?;
     same("the errors", record.errors, vec![])
 }
@@ -305,13 +388,31 @@ async fn both_kinds_in_one_batch(store: Store) -> Verdict {
 async fn one_stale_among_others(store: Store) -> Verdict {
     let a = store.open().await?;
     a.put_all(&jobs("q", 3)).await?;
-    let tokens: Vec<Token> = a.claim_many("q", 3).await?.iter().map(|job| job.token).collect();
-    let wrong = Token { counter: tokens[1].counter + 1, ..tokens[1] };
+    let tokens: Vec<Token> = a
+        .claim_many("q", 3)
+        .await?
+        .iter()
+        .map(|job| job.token)
+        .collect();
+    let wrong = Token {
+        counter: tokens[1].counter + 1,
+        ..tokens[1]
+    };
     let asked = [tokens[0], wrong, unknown_token("q"), tokens[2]];
-    let batch = asked.map(|token| Settlement { token, outcome: complete() });
+    let batch = asked.map(|token| Settlement {
+        token,
+        outcome: complete(),
+    });
     use Settled::{Accepted, Stale};
-    same("the answers", a.settle(&batch).await?, vec![Accepted, Stale, Stale, Accepted])?;
-    for (token, state) in tokens.iter().zip([State::Completed, State::Running, State::Completed]) {
+    same(
+        "the answers",
+        a.settle(&batch).await?,
+        vec![Accepted, Stale, Stale, Accepted],
+    )?;
+    for (token, state) in tokens
+        .iter()
+        .zip([State::Completed, State::Running, State::Completed])
+    {
         a.in_state(token.id, state).await?;
     }
     a.accepted(tokens[1], fail()).await
@@ -324,11 +425,21 @@ async fn each_outcome_in_one_batch(store: Store) -> Verdict {
     let batch: Vec<_> = claimed
         .iter()
         .zip(outcomes())
-        .map(|(job, outcome)| Settlement { token: job.token, outcome })
+        .map(|(job, outcome)| Settlement {
+            token: job.token,
+            outcome,
+        })
         .collect();
-    same("the answers", a.settle(&batch).await?, vec![Settled::Accepted; 5])?;
+    same(
+        "the answers",
+        a.settle(&batch).await?,
+        vec![Settled::Accepted; 5],
+    )?;
     use State::{Completed, Failed, Ready, Scheduled};
-    for (job, state) in claimed.iter().zip([Completed, Scheduled, Failed, Scheduled, Ready]) {
+    for (job, state) in claimed
+        .iter()
+        .zip([Completed, Scheduled, Failed, Scheduled, Ready])
+    {
         a.in_state(job.token.id, state).await?;
     }
     Ok(())
@@ -341,9 +452,19 @@ async fn of_five_hundred_jobs(store: Store) -> Verdict {
         .claim_many("q", 500)
         .await?
         .iter()
-        .map(|job| Settlement { token: job.token, outcome: complete() })
+        .map(|job| Settlement {
+            token: job.token,
+            outcome: complete(),
+        })
         .collect();
-    same("the answers", a.settle(&batch).await?, vec![Settled::Accepted; 500])?;
+    same(
+        "the answers",
+        a.settle(&batch).await?,
+        vec![Settled::Accepted; 500],
+    )?;
     let records = a.records(&ids).await?;
-    holds("all are completed", records.iter().all(|r| r.state == State::Completed))
+    holds(
+        "all are completed",
+        records.iter().all(|r| r.state == State::Completed),
+    )
 }

@@ -41,8 +41,16 @@ cases! { "unique";
 /// The key is held by this job.
 async fn is_held(a: &Handle, by: JobId) -> Verdict {
     let other = unique("q", "k");
-    same("the answer", a.enqueue_one(&other).await?, Enqueued::Existing(by))?;
-    same("the record of the job not stored", a.find(other.id).await?, None)
+    same(
+        "the answer",
+        a.enqueue_one(&other).await?,
+        Enqueued::Existing(by),
+    )?;
+    same(
+        "the record of the job not stored",
+        a.find(other.id).await?,
+        None,
+    )
 }
 
 /// The key is free; it is taken and the id of its new holder returned.
@@ -107,7 +115,11 @@ async fn is_freed_by_the_end_of_a_flagged_job(store: Store) -> Verdict {
 async fn is_freed_by_the_last_lease_s_expiry(store: Store) -> Verdict {
     let a = store.open().await?;
     let retry = crate::samples::attempts("q", 1).retry;
-    a.put(&anyqueue_core::NewJob { retry, ..unique("q", "k") }).await?;
+    a.put(&anyqueue_core::NewJob {
+        retry,
+        ..unique("q", "k")
+    })
+    .await?;
     let claimed = a.take_for("q", SOON).await?;
     a.outlive(&claimed).await?;
     a.maintain_all().await?;
@@ -124,13 +136,24 @@ async fn its_scope_is_the_queue(store: Store) -> Verdict {
 
 async fn other_keys_and_no_key_are_free(store: Store) -> Verdict {
     let a = store.open().await?;
-    let batch = [unique("q", "k"), unique("q", "K"), unique("q", "k2"), job("q"), job("q")];
+    let batch = [
+        unique("q", "k"),
+        unique("q", "K"),
+        unique("q", "k2"),
+        job("q"),
+        job("q"),
+    ];
     a.put_all(&batch).await.map(drop)
 }
 
 async fn within_a_batch_the_first_item_wins(store: Store) -> Verdict {
     let a = store.open().await?;
-    let batch = [unique("q", "a"), unique("q", "b"), unique("q", "a"), unique("q", "a")];
+    let batch = [
+        unique("q", "a"),
+        unique("q", "b"),
+        unique("q", "a"),
+        unique("q", "a"),
+    ];
     let (first, second) = (batch[0].id, batch[1].id);
     let expected = vec![
         Enqueued::Created(first),
@@ -139,7 +162,11 @@ async fn within_a_batch_the_first_item_wins(store: Store) -> Verdict {
         Enqueued::Existing(first),
     ];
     same("the answers", a.enqueue(&batch).await?, expected)?;
-    same("the claimed jobs", a.claim_ids("q", 9).await?, vec![first, second])
+    same(
+        "the claimed jobs",
+        a.claim_ids("q", 9).await?,
+        vec![first, second],
+    )
 }
 
 async fn a_repeated_enqueue_of_the_holder_is_created(store: Store) -> Verdict {
@@ -163,21 +190,34 @@ async fn of_eight_at_once_exactly_one_is_created(store: Store) -> Verdict {
             async move { handle.enqueue_one(&job).await }
         });
         let answers = together(work.collect()).await?;
-        let created = answers.iter().filter(|answer| matches!(answer, Enqueued::Created(_)));
+        let created = answers
+            .iter()
+            .filter(|answer| matches!(answer, Enqueued::Created(_)));
         same("how many were created", created.count(), 1)?;
         let first = answers[0].id();
         let one = answers.iter().all(|answer| answer.id() == first);
         holds("all answers name the same job", one)?;
-        same("the claimed jobs", handles[0].claim_ids("q", 9).await?, vec![first])?;
+        same(
+            "the claimed jobs",
+            handles[0].claim_ids("q", 9).await?,
+            vec![first],
+        )?;
     }
     Ok(())
 }
 
 async fn the_record_shows_key_and_policy(store: Store) -> Verdict {
     let a = store.open().await?;
-    for job in [unique("q", "a"), unique_for("q", "b", Duration::from_secs(90))] {
+    for job in [
+        unique("q", "a"),
+        unique_for("q", "b", Duration::from_secs(90)),
+    ] {
         a.put(&job).await?;
-        same("the key of the record", a.record(job.id).await?.unique, job.unique)?;
+        same(
+            "the key of the record",
+            a.record(job.id).await?.unique,
+            job.unique,
+        )?;
     }
     Ok(())
 }
@@ -199,7 +239,8 @@ async fn survives_purge(store: Store) -> Verdict {
     let token = a.take("q").await?.token;
     a.accepted(token, complete()).await?;
     eventually("the job is purged", async || {
-        a.maintain_with(1_000, Retention::all(Duration::ZERO)).await?;
+        a.maintain_with(1_000, Retention::all(Duration::ZERO))
+            .await?;
         Ok(a.find(id).await?.is_none().then_some(()))
     })
     .await?;
@@ -220,7 +261,10 @@ async fn is_over_in_time_while_the_job_waits(store: Store) -> Verdict {
     .await?;
     let records = a.records(&[first, second]).await?;
     let gap = records[1].created_at.since(records[0].created_at);
-    holds("the key was not freed before the period was over", gap >= SOON)?;
+    holds(
+        "the key was not freed before the period was over",
+        gap >= SOON,
+    )?;
     is_held(&a, second).await?;
     // The end of the former holder does not free the key of the new one.
     let token = a.take("q").await?.token;
@@ -233,7 +277,11 @@ async fn meets_the_other_policy(store: Store) -> Verdict {
     let a = store.open().await?;
     let id = a.put(&unique("q", "k")).await?;
     let other = unique_for("q", "k", FAR);
-    same("the answer", a.enqueue_one(&other).await?, Enqueued::Existing(id))?;
+    same(
+        "the answer",
+        a.enqueue_one(&other).await?,
+        Enqueued::Existing(id),
+    )?;
     let token = a.take("q").await?.token;
     a.accepted(token, complete()).await?;
     let id = a.put(&other).await?;
@@ -248,7 +296,11 @@ async fn takes_its_key_again(store: Store) -> Verdict {
     a.put(&holder).await?;
     let token = a.take("q").await?.token;
     a.accepted(token, fail()).await?;
-    same("the answer to retry", a.retry_one(holder.id).await?, Retried::Ready)?;
+    same(
+        "the answer to retry",
+        a.retry_one(holder.id).await?,
+        Retried::Ready,
+    )?;
     is_held(&a, holder.id).await
 }
 
@@ -259,11 +311,19 @@ async fn answers_existing_where_another_holds_it(store: Store) -> Verdict {
     a.accepted(token, fail()).await?;
     let second = a.put(&unique("q", "k")).await?;
     let before = a.record(first).await?;
-    same("the answer to retry", a.retry_one(first).await?, Retried::Existing(second))?;
+    same(
+        "the answer to retry",
+        a.retry_one(first).await?,
+        Retried::Existing(second),
+    )?;
     same("the record", a.record(first).await?, before)?;
     let Some(Unique { policy, .. }) = a.record(second).await?.unique else {
         return holds("the other job has its key", false);
     };
-    same("the policy of the other", policy, UniquePolicy::WhileUnfinished)?;
+    same(
+        "the policy of the other",
+        policy,
+        UniquePolicy::WhileUnfinished,
+    )?;
     same("the claimed jobs", a.claim_ids("q", 9).await?, vec![second])
 }

@@ -38,7 +38,12 @@ const NEVER: Duration = Duration::from_secs(3_600);
 /// Waits for work in these queues.
 async fn work(a: Handle, names: &'static [&'static str], timeout: Duration) -> Result<(), Error> {
     let queues = names.iter().map(|name| queue(name)).collect();
-    a.wait_for_work(&WaitRequest { queues, timeout, worker: a.worker().clone() }).await
+    a.wait_for_work(&WaitRequest {
+        queues,
+        timeout,
+        worker: a.worker().clone(),
+    })
+    .await
 }
 
 async fn change(a: Handle, id: JobId, timeout: Duration) -> Result<(), Error> {
@@ -49,7 +54,9 @@ async fn change(a: Handle, id: JobId, timeout: Duration) -> Result<(), Error> {
 async fn ends(what: &str, wait: impl Future<Output = Result<(), Error>>) -> Verdict {
     match tokio::time::timeout(PATIENCE, wait).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(Failure::new(format!("the wait did not end within {PATIENCE:?}: {what}"))),
+        Err(_) => Err(Failure::new(format!(
+            "the wait did not end within {PATIENCE:?}: {what}"
+        ))),
     }
 }
 
@@ -71,7 +78,11 @@ async fn notices(
 async fn returns_by_its_timeout(store: Store) -> Verdict {
     let a = store.open().await?;
     for millis in [0, 50, 200] {
-        ends("its timeout is over", work(a.clone(), &["q"], Duration::from_millis(millis))).await?;
+        ends(
+            "its timeout is over",
+            work(a.clone(), &["q"], Duration::from_millis(millis)),
+        )
+        .await?;
     }
     Ok(())
 }
@@ -96,7 +107,12 @@ async fn notices_each_of_several_queues(store: Store) -> Verdict {
     let (a, b) = (store.open().await?, store.open().await?);
     for name in ["x", "y", "z"] {
         let event = async { b.put(&job(name)).await.map(drop) };
-        notices("a job was enqueued", work(a.clone(), &["x", "y", "z"], NEVER), event).await?;
+        notices(
+            "a job was enqueued",
+            work(a.clone(), &["x", "y", "z"], NEVER),
+            event,
+        )
+        .await?;
         a.take(name).await?;
     }
     Ok(())
@@ -126,15 +142,20 @@ async fn notices_a_retry_by_hand(store: Store) -> Verdict {
 async fn many_workers_take_all_jobs(store: Store) -> Verdict {
     let handles = store.open_many(4).await?;
     let a = store.open().await?;
-    let workers: Vec<_> =
-        handles.into_iter().map(|handle| tokio::spawn(take_all(handle))).collect();
+    let workers: Vec<_> = handles
+        .into_iter()
+        .map(|handle| tokio::spawn(take_all(handle)))
+        .collect();
     let mut ids = Vec::new();
     for _ in 0..40 {
         ids.push(a.put(&job("q")).await?);
     }
     eventually("all jobs are taken", async || {
         let records = a.records(&ids).await?;
-        Ok(records.iter().all(|record| record.counter > 0).then_some(()))
+        Ok(records
+            .iter()
+            .all(|record| record.counter > 0)
+            .then_some(()))
     })
     .await?;
     a.put_all(&jobs("stop", workers.len())).await?;
@@ -167,14 +188,22 @@ async fn may_be_dropped(store: Store) -> Verdict {
     }
     let id = a.put(&job("q")).await?;
     same("the claimed job", a.take("q").await?.token.id, id)?;
-    ends("its timeout is over", work(a, &["q"], Duration::from_millis(50))).await
+    ends(
+        "its timeout is over",
+        work(a, &["q"], Duration::from_millis(50)),
+    )
+    .await
 }
 
 async fn of_jobs_returns_by_its_timeout(store: Store) -> Verdict {
     let a = store.open().await?;
     let id = a.put(&job("q")).await?;
     for id in [id, job("q").id] {
-        ends("its timeout is over", change(a.clone(), id, Duration::from_millis(50))).await?;
+        ends(
+            "its timeout is over",
+            change(a.clone(), id, Duration::from_millis(50)),
+        )
+        .await?;
     }
     Ok(())
 }
@@ -191,7 +220,12 @@ async fn notices_progress(store: Store) -> Verdict {
     let token = b.put_and_take("q").await?.token;
     for n in 1..4 {
         let event = async { b.report(token, percent(n)).await.map(drop) };
-        notices("progress was reported", change(a.clone(), token.id, NEVER), event).await?;
+        notices(
+            "progress was reported",
+            change(a.clone(), token.id, NEVER),
+            event,
+        )
+        .await?;
     }
     Ok(())
 }
