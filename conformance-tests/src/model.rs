@@ -7,7 +7,6 @@
 //! Counters and sequences may rise by more than one: they are compared as
 //! "the same claim", "has risen".
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -60,12 +59,13 @@ pub(crate) struct Wanted {
     key: Option<(u8, bool)>,
 }
 
-/// The token of one of the job's claims, counted back from the latest; or one
-/// that was never given.
+/// Which token: mostly one that holds its job, as its number among those; else
+/// one of all that were given, or one that never was.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Held {
-    job: usize,
-    back: usize,
+pub(crate) enum Held {
+    Holding(usize),
+    Given(usize),
+    Never(usize),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -79,9 +79,9 @@ pub(crate) enum End {
     Release,
 }
 
-/// Sequences of so many steps.
-pub(crate) fn steps(shortest: usize, longest: usize) -> impl Strategy<Value = Vec<Step>> {
-    vec(step(), shortest..=longest)
+/// Sequences of up to so many steps. From one on, so that they can shrink.
+pub(crate) fn steps(longest: usize) -> impl Strategy<Value = Vec<Step>> {
+    vec(step(), 1..=longest)
 }
 
 fn step() -> BoxedStrategy<Step> {
@@ -95,9 +95,13 @@ fn step() -> BoxedStrategy<Step> {
             key,
         },
     );
-    // The latest token mostly, an older one now and then.
-    let held = || (job(), prop_oneof![6 => Just(0_usize), 1 => 1..4_usize]);
-    let held = move || held().prop_map(|(job, back)| Held { job, back });
+    let held = || {
+        prop_oneof![
+            9 => (0..JOBS).prop_map(Held::Holding),
+            2 => (0..4 * JOBS).prop_map(Held::Given),
+            1 => (0..JOBS).prop_map(Held::Never),
+        ]
+    };
     let end = prop_oneof![
         3 => Just(End::Complete),
         2 => Just(End::Retry),
@@ -107,11 +111,16 @@ fn step() -> BoxedStrategy<Step> {
         1 => Just(End::SnoozeFar),
         2 => Just(End::Release),
     ];
-    let claim = (0..QUEUES, 1..=QUEUES, 0..4_u32).prop_map(|(first, queues, limit)| Step::Claim {
-        first,
-        queues,
-        limit,
-    });
+    let claim = (
+        0..QUEUES,
+        1..=QUEUES,
+        prop_oneof![8 => 1..4_u32, 1 => Just(0)],
+    )
+        .prop_map(|(first, queues, limit)| Step::Claim {
+            first,
+            queues,
+            limit,
+        });
     prop_oneof![
         6 => vec(wanted, 1..4).prop_map(Step::Enqueue),
         6 => claim,
@@ -137,8 +146,8 @@ pub(crate) struct Run<'a> {
     now: Timestamp,
     queues: Vec<QueueName>,
     ids: Vec<JobId>,
-    /// The tokens that a job's claims gave: the backend's, the machine's.
-    tokens: HashMap<JobId, Vec<(Token, Token)>>,
+    /// The tokens that the claims gave: the backend's, the machine's.
+    tokens: Vec<(Token, Token)>,
 }
 
 static RUNS: AtomicU64 = AtomicU64::new(0);
@@ -151,7 +160,7 @@ impl<'a> Run<'a> {
         let ids = (0..JOBS)
             .map(|job| JobId::new(&queues[job % QUEUES]))
             .collect();
-        let tokens = HashMap::new();
+        let tokens = Vec::new();
         let now = Timestamp::from_micros(0);
         Self {
             handles,
@@ -274,21 +283,37 @@ impl<'a> Run<'a> {
 
     /// Tokens of the same claims, on both sides.
     fn tokens(&self, held: impl Iterator<Item = Held>) -> (Vec<Token>, Vec<Token>) {
-        held.map(|Held { job, back }| {
-            let id = self.ids[job];
-            let never = Token {
-                id,
-                counter: 1_000_000,
-            };
-            let given = self.tokens.get(&id).map_or(&[][..], Vec::as_slice);
-            given
-                .iter()
-                .rev()
-                .nth(back)
-                .copied()
-                .unwrap_or((never, never))
+        let holding: Vec<_> = self
+            .tokens
+            .iter()
+            .copied()
+            .filter(|(_, token)| self.holds(*token))
+            .collect();
+        held.map(|held| match held {
+            Held::Holding(number) => nth(&holding, number).unwrap_or(self.never(number)),
+            Held::Given(number) => nth(&self.tokens, number).unwrap_or(self.never(number)),
+            Held::Never(number) => self.never(number),
         })
         .unzip()
+    }
+
+    fn holds(&self, token: Token) -> bool {
+        let job = self.machine.get(&[token.id]).pop().flatten();
+        job.is_some_and(|job| job.state == State::Running && job.counter == token.counter)
+    }
+
+    fn never(&self, number: usize) -> (Token, Token) {
+        let token = Token {
+            id: self.ids[number % JOBS],
+            counter: 1_000_000,
+        };
+        (token, token)
+    }
+
+    /// The backend's latest counter of a job; 0 where it was not claimed.
+    fn counter(&self, id: JobId) -> u64 {
+        let last = self.tokens.iter().rev().find(|(token, _)| token.id == id);
+        last.map_or(0, |(token, _)| token.counter)
     }
 
     async fn claim(&mut self, a: &Handle, first: usize, count: usize, limit: u32) -> Verdict {
@@ -310,14 +335,13 @@ impl<'a> Run<'a> {
             .zip(&expected)
             .filter(|(a, b)| a.token.id == b.token.id)
         {
-            let tokens = self.tokens.entry(mine.token.id).or_default();
-            let last = tokens.last().map_or(0, |(token, _)| token.counter);
+            let last = self.counter(mine.token.id);
             same(
                 "the counter is above the one before",
                 mine.token.counter > last,
                 true,
             )?;
-            tokens.push((mine.token, model.token));
+            self.tokens.push((mine.token, model.token));
         }
         let plain = |claimed: Vec<ClaimedJob>| claimed.into_iter().map(without_times).collect();
         same::<Vec<_>, Vec<_>>("the claimed jobs", plain(found), plain(expected))
@@ -371,8 +395,7 @@ impl<'a> Run<'a> {
         let found = a.get(&self.ids).await?;
         for (mine, model) in found.into_iter().zip(self.machine.get(&self.ids)) {
             if let Some(record) = &mine {
-                let last = self.tokens.get(&record.id).and_then(|tokens| tokens.last());
-                let counter = last.map_or(0, |(token, _)| token.counter);
+                let counter = self.counter(record.id);
                 same(
                     "the record's counter is its latest token's",
                     record.counter,
@@ -390,6 +413,10 @@ impl<'a> Run<'a> {
         queues.retain(|info| mine(&info.name));
         same("the queues", queues, self.machine.queues())
     }
+}
+
+fn nth(tokens: &[(Token, Token)], number: usize) -> Option<(Token, Token)> {
+    tokens.get(number.checked_rem(tokens.len())?).copied()
 }
 
 fn settlements(tokens: Vec<Token>, ends: &[(Held, End)]) -> Vec<Settlement> {

@@ -12,6 +12,7 @@ mod heartbeat;
 mod lease;
 mod list;
 mod model;
+mod names;
 mod order;
 mod pause;
 mod prepare;
@@ -47,6 +48,7 @@ pub(crate) fn all() -> Vec<Case> {
         purge::cases(),
         pause::cases(),
         data::cases(),
+        names::cases(),
         wait::cases(),
         visibility::cases(),
         drops::cases(),
