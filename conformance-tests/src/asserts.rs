@@ -11,34 +11,53 @@ use crate::short;
 /// How long a case waits for a condition before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a case found wrong.
+/// What a case found wrong, or why it proves nothing here.
 #[derive(Debug)]
-pub(crate) struct Failure(String);
+pub(crate) struct Failure {
+    text: String,
+    ignored: bool,
+}
 
 /// What a case ends with.
 pub(crate) type Verdict = Result<(), Failure>;
 
 impl Failure {
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self {
+            text: text.into(),
+            ignored: false,
+        }
+    }
+
+    /// The law asks nothing of this backend, for this reason: the case is
+    /// shown as ignored.
+    pub(crate) fn ignored(reason: impl Into<String>) -> Self {
+        Self {
+            text: reason.into(),
+            ignored: true,
+        }
+    }
+
+    pub(crate) const fn is_ignored(&self) -> bool {
+        self.ignored
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self(format!("a call failed: {error}"))
+        Self::new(format!("a call failed: {error}"))
     }
 }
 
 impl From<tokio::task::JoinError> for Failure {
     fn from(error: tokio::task::JoinError) -> Self {
-        Self(format!("a task of the case panicked: {error}"))
+        Self::new(format!("a task of the case panicked: {error}"))
     }
 }
 
@@ -53,7 +72,7 @@ where
         return Ok(());
     }
     let (found, expected) = (cut(&found), cut(&expected));
-    Err(Failure(format!(
+    Err(Failure::new(format!(
         "{what}\n  expected {expected}\n  found    {found}"
     )))
 }
@@ -63,7 +82,7 @@ pub(crate) fn holds(what: &str, condition: bool) -> Verdict {
     if condition {
         Ok(())
     } else {
-        Err(Failure(format!("does not hold: {what}")))
+        Err(Failure::new(format!("does not hold: {what}")))
     }
 }
 
@@ -90,7 +109,7 @@ pub(crate) fn same_set<T: Ord + Debug>(
     if balance.values().all(|(found, expected)| found == expected) {
         return Ok(());
     }
-    Err(Failure(format!(
+    Err(Failure::new(format!(
         "{what}\n  missing {}\n  extra   {}\n  doubled {}",
         those(|found, expected| found < expected),
         those(|found, expected| found > expected && expected == 0),
@@ -110,7 +129,7 @@ pub(crate) fn same_payload(what: &str, found: &Payload, expected: &Payload) -> V
         .take_while(|(a, b)| a == b)
         .count();
     let (found, expected) = (short::text(found), short::text(expected));
-    Err(Failure(format!(
+    Err(Failure::new(format!(
         "{what}: differs from byte {at}\n  expected {expected}\n  found    {found}"
     )))
 }
@@ -126,7 +145,7 @@ pub(crate) async fn eventually<T>(
             return Ok(value);
         }
         if start.elapsed() > PATIENCE {
-            return Err(Failure(format!(
+            return Err(Failure::new(format!(
                 "did not come to pass within {PATIENCE:?}: {what}"
             )));
         }

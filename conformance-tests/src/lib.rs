@@ -53,6 +53,7 @@ mod cases;
 mod delegate;
 mod fixture;
 mod handle;
+mod model;
 mod recorder;
 mod runner;
 mod samples;
