@@ -275,8 +275,10 @@ impl Pair {
             }
             Step::SetFlow(name, flow) => both!(self.set_flow(&queue(name), flow)),
             Step::Maintain(retention) => {
-                let mut limits = MaintainLimits::default();
-                limits.retention = Retention::all(retention.duration());
+                let limits = MaintainLimits {
+                    retention: Retention::all(retention.duration()),
+                    ..MaintainLimits::default()
+                };
                 both!(self.maintain(&limits));
             }
             Step::List(asked) => self.list(&asked).await,
