@@ -11,34 +11,47 @@ use crate::short;
 /// How long a case waits for a condition before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a case found wrong.
+/// What a case found wrong, or why it proves nothing here.
 #[derive(Debug)]
-pub(crate) struct Failure(String);
+pub(crate) struct Failure {
+    text: String,
+    ignored: bool,
+}
 
 /// What a case ends with.
 pub(crate) type Verdict = Result<(), Failure>;
 
 impl Failure {
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self { text: text.into(), ignored: false }
+    }
+
+    /// The law asks nothing of this backend, for this reason: the case is
+    /// shown as ignored.
+    pub(crate) fn ignored(reason: impl Into<String>) -> Self {
+        Self { text: reason.into(), ignored: true }
+    }
+
+    pub(crate) const fn is_ignored(&self) -> bool {
+        self.ignored
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self(format!("a call failed: {error}"))
+        Self::new(format!("a call failed: {error}"))
     }
 }
 
 impl From<tokio::task::JoinError> for Failure {
     fn from(error: tokio::task::JoinError) -> Self {
-        Self(format!("a task of the case panicked: {error}"))
+        Self::new(format!("a task of the case panicked: {error}"))
     }
 }
 
@@ -53,12 +66,12 @@ where
         return Ok(());
     }
     let (found, expected) = (cut(&found), cut(&expected));
-    Err(Failure(format!("{what}\n  expected {expected}\n  found    {found}")))
+    Err(Failure::new(format!("{what}\n  expected {expected}\n  found    {found}")))
 }
 
 /// The condition holds; `what` says it in words.
 pub(crate) fn holds(what: &str, condition: bool) -> Verdict {
-    if condition { Ok(()) } else { Err(Failure(format!("does not hold: {what}"))) }
+    if condition { Ok(()) } else { Err(Failure::new(format!("does not hold: {what}"))) }
 }
 
 /// The two hold the same items, each as often, in whatever order.
@@ -84,7 +97,7 @@ pub(crate) fn same_set<T: Ord + Debug>(
     if balance.values().all(|(found, expected)| found == expected) {
         return Ok(());
     }
-    Err(Failure(format!(
+    Err(Failure::new(format!(
         "{what}\n  missing {}\n  extra   {}\n  doubled {}",
         those(|found, expected| found < expected),
         those(|found, expected| found > expected && expected == 0),
@@ -100,7 +113,7 @@ pub(crate) fn same_payload(what: &str, found: &Payload, expected: &Payload) -> V
     }
     let at = found.bytes().zip(expected.bytes()).take_while(|(a, b)| a == b).count();
     let (found, expected) = (short::text(found), short::text(expected));
-    Err(Failure(format!(
+    Err(Failure::new(format!(
         "{what}: differs from byte {at}\n  expected {expected}\n  found    {found}"
     )))
 }
@@ -116,7 +129,7 @@ pub(crate) async fn eventually<T>(
             return Ok(value);
         }
         if start.elapsed() > PATIENCE {
-            return Err(Failure(format!("did not come to pass within {PATIENCE:?}: {what}")));
+            return Err(Failure::new(format!("did not come to pass within {PATIENCE:?}: {what}")));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -39,6 +39,11 @@ impl Handle {
         Ok(Self { backend: self.backend.reopen().await?, worker: self.worker.clone() })
     }
 
+    /// The same connections, claiming under another name.
+    pub(crate) fn named(&self, worker: &str) -> Self {
+        Self { worker: WorkerId::new(worker).expect("a valid name"), ..self.clone() }
+    }
+
     /// The name under which this handle claims.
     pub(crate) fn worker(&self) -> &WorkerId {
         &self.worker

@@ -42,7 +42,7 @@ pub fn run(fixture: impl Fixture) -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     let mut out = std::io::stdout().lock();
     for (reason, count) in &*ignored.lock().unwrap_or_else(PoisonError::into_inner) {
-        let _ = writeln!(out, "{}: {count} cases {reason}", fixture.name());
+        let _ = writeln!(out, "{}: {count} cases ignored, {reason}", fixture.name());
     }
     conclusion.exit_code()
 }
@@ -115,10 +115,11 @@ async fn attempt(case: &Case, store: &Store) -> CaseOutcome {
         Err(failure) => return CaseOutcome::Failed(format!("no store to test: {failure}")),
     };
     if let Some(gap) = case.needs.iter().find(|need| !capabilities.has(**need)) {
-        return CaseOutcome::Ignored(format!("ignored, because the backend does not offer {gap}"));
+        return CaseOutcome::Ignored(format!("because the backend does not offer {gap}"));
     }
     match (case.run)(store.clone()).await {
         Ok(()) => CaseOutcome::Passed,
+        Err(failure) if failure.is_ignored() => CaseOutcome::Ignored(failure.to_string()),
         Err(failure) => CaseOutcome::Failed(failure.to_string()),
     }
 }

@@ -110,3 +110,43 @@ pub(crate) fn percent(percent: u8) -> ProgressValues {
 pub(crate) fn unknown_token(name: &str) -> Token {
     Token { id: JobId::new(&queue(name)), counter: 1 }
 }
+
+/// Names that a careless store would splice, fold or cut. All differ, and all
+/// are valid names of at most 128 bytes.
+pub(crate) const HOSTILE: [&str; 34] = [
+    "'; DROP TABLE jobs; --",
+    "\" OR \"1\"=\"1",
+    "a'b''c\"d`e",
+    "{x}",
+    "{}",
+    "*?[a-z]",
+    "*",
+    "%",
+    "_",
+    "%_%",
+    "a%",
+    "ab",
+    "back\\slash",
+    "\\",
+    "a:b",
+    "a#b",
+    "a.b",
+    "a/b/../c",
+    "a,b",
+    "${HOME}",
+    "$1",
+    "?1",
+    "@p1",
+    "two words",
+    "\u{e9}",
+    "e\u{301}",
+    "A",
+    "a",
+    "ß",
+    "SS",
+    "İ",
+    "null",
+    // 128 bytes, of which the last characters differ.
+    "☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃aa",
+    "☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃☃ab",
+];
