@@ -22,8 +22,8 @@
 //! with the `rusqlite` that this crate re-exports.
 //!
 //! # How it works
-//! A process has one writer thread and two reader threads for each file; all
-//! its handles share them. What waits when a transaction begins goes into it,
+//! A process has one writer thread and two reader threads for each file, which
+//! its handles share unless they ask for [their own](Threads::Own). What waits when a transaction begins goes into it,
 //! heartbeats first, up to about 4,000 rows; callers are answered after the
 //! commit. Readers answer from snapshots and wait for no one.
 //!
@@ -108,6 +108,6 @@ mod wake;
 mod writer;
 
 pub use backend::SqliteBackend;
-pub use config::{Creation, SqliteConfig, Synchronous};
+pub use config::{Creation, SqliteConfig, Synchronous, Threads};
 pub use enqueue::enqueue_in;
 pub use rusqlite;

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use anyqueue_core::{Backend, Error, Flow, QueueName, Schedule, WaitRequest, WorkerId};
-use anyqueue_sqlite::{SqliteBackend, SqliteConfig, Synchronous};
+use anyqueue_sqlite::{SqliteBackend, SqliteConfig, Threads};
 use common::{Directory, HANG, LONG, claim, complete, jobs, store};
 use tokio::time::timeout;
 
@@ -23,7 +23,7 @@ fn work() -> WaitRequest {
 /// The same file through other threads and connections, as another process.
 async fn other(file: &Path) -> SqliteBackend {
     let mut config = SqliteConfig::new(file);
-    config.synchronous = Synchronous::Normal;
+    config.threads = Threads::Own;
     let backend = SqliteBackend::open(config).unwrap();
     backend.prepare().await.unwrap();
     backend
