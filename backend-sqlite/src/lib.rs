@@ -46,7 +46,7 @@
 //!   processes share. Where it cannot be had, `prepare` refuses.
 //! - **The file is in WAL mode** from `prepare` on, also where it is the
 //!   application's.
-//! - **SQLite 3.37** or later: that of feature `bundled` (the default), or
+//! - **SQLite 3.43** or later: that of feature `bundled` (the default), or
 //!   with `default-features = false` the system's.
 //!
 //! # Figures
@@ -72,10 +72,10 @@
 //!
 //! | | Backend | Bare | Ratio |
 //! |---|---|---|---|
-//! | enqueue | 356 (329–364) | 359 (338–373) | 0.99 |
-//! | claim | 364 (344–383) | 455 (423–476) | 0.80 |
-//! | settle | 635 (601–677) | 740 (672–776) | 0.86 |
-//! | claim and settle | 234 (221–240) | 280 (259–295) | 0.83 |
+//! | enqueue | 388 (382–400) | 377 (358–385) | 1.03 |
+//! | claim | 410 (391–427) | 477 (407–496) | 0.86 |
+//! | settle | 689 (645–719) | 770 (696–811) | 0.90 |
+//! | claim and settle | 257 (244–267) | 294 (257–308) | 0.87 |
 //!
 //! Why the busy handler is not SQLite's: of two processes that write without a
 //! pause, the longest wait for the lock was 3.1 s with `busy_timeout` and 0.1 s
