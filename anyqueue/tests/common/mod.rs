@@ -1,17 +1,18 @@
 //! Every test here runs on every store that this build has.
+#![allow(dead_code, reason = "each test program uses a part")]
 
 use std::time::Duration;
 
 use anyqueue::{Client, ClientOptions, Job, JobHandle, JobId, JobRecord, State};
 
 /// A store of one test, gone with it.
-pub struct Store {
-    pub url: String,
+pub(crate) struct Store {
+    pub(crate) url: String,
     _dir: tempfile::TempDir,
 }
 
 impl Store {
-    pub fn new(scheme: &str) -> Self {
+    pub(crate) fn new(scheme: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let url = match scheme {
             "memory" => {
@@ -23,11 +24,11 @@ impl Store {
         Self { url, _dir: dir }
     }
 
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         self.client_with(ClientOptions::default()).await
     }
 
-    pub async fn client_with(&self, options: ClientOptions) -> Client {
+    pub(crate) async fn client_with(&self, options: ClientOptions) -> Client {
         Client::connect_with(&self.url, options)
             .await
             .expect("the store opens")
@@ -58,7 +59,7 @@ macro_rules! on_every_store {
 }
 
 /// Waits until the job's record is as wanted, and returns it.
-pub async fn until<J: Job>(
+pub(crate) async fn until<J: Job>(
     handle: &JobHandle<J>,
     what: &str,
     wanted: impl Fn(&JobRecord) -> bool,
@@ -78,6 +79,6 @@ pub async fn until<J: Job>(
     }
 }
 
-pub async fn until_state<J: Job>(handle: &JobHandle<J>, state: State) -> JobRecord {
+pub(crate) async fn until_state<J: Job>(handle: &JobHandle<J>, state: State) -> JobRecord {
     until(handle, state.as_str(), |record| record.state == state).await
 }
