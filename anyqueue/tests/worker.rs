@@ -11,7 +11,6 @@ use anyqueue::{
     NewJob, Payload, QueueName, RetryPolicy, RunningWorker, State, WaitError, Worker,
 };
 use common::{until, until_state};
-use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -53,10 +52,6 @@ impl Job for Ends {
     }
 }
 
-#[expect(
-    clippy::manual_async_fn,
-    reason = "one panic is meant to come before the future"
-)]
 fn ends(
     job: Ends,
     ctx: JobContext<AtomicUsize>,

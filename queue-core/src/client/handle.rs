@@ -3,8 +3,6 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use futures::StreamExt;
-
 use crate::client::{Client, Watch};
 use crate::error::{Error, ErrorKind, Operation};
 use crate::id::JobId;
