@@ -298,12 +298,21 @@ mod tests {
 
     fn wait() -> WaitRequest {
         let (queues, worker) = (vec![QueueName::default()], WorkerId::random());
-        WaitRequest { queues, timeout: HOUR, worker }
+        WaitRequest {
+            queues,
+            timeout: HOUR,
+            worker,
+        }
     }
 
     fn claim() -> ClaimRequest {
         let (queues, worker) = (vec![QueueName::default()], WorkerId::random());
-        ClaimRequest { queues, limit: 9, lease: HOUR, worker }
+        ClaimRequest {
+            queues,
+            limit: 9,
+            lease: HOUR,
+            worker,
+        }
     }
 
     /// A store whose clock stands still.
@@ -318,7 +327,10 @@ mod tests {
         let request = wait();
         let mut waiting = pin!(store.wait_for_work(&request));
         assert!(poll!(&mut waiting).is_pending());
-        let other = NewJob { queue: QueueName::new("other").unwrap(), ..job() };
+        let other = NewJob {
+            queue: QueueName::new("other").unwrap(),
+            ..job()
+        };
         store.enqueue(&[other]).await.unwrap();
         assert!(poll!(&mut waiting).is_pending());
         store.enqueue(&[job()]).await.unwrap();
@@ -339,7 +351,10 @@ mod tests {
         let mut waiting = pin!(store.wait_for_work(&request));
         assert!(poll!(&mut waiting).is_pending());
         let minute = Duration::from_secs(60);
-        let later = NewJob { schedule: Schedule::After(minute), ..job() };
+        let later = NewJob {
+            schedule: Schedule::After(minute),
+            ..job()
+        };
         store.enqueue(&[later]).await.unwrap();
         assert!(poll!(&mut waiting).is_pending(), "it is not due");
         clock.advance(minute);
@@ -365,11 +380,17 @@ mod tests {
             match way {
                 0 => {
                     let outcome = Outcome::Release;
-                    store.settle(&[Settlement { token, outcome }]).await.unwrap();
+                    store
+                        .settle(&[Settlement { token, outcome }])
+                        .await
+                        .unwrap();
                 }
                 1 => {
                     let outcome = Outcome::Fail { error: "x".into() };
-                    store.settle(&[Settlement { token, outcome }]).await.unwrap();
+                    store
+                        .settle(&[Settlement { token, outcome }])
+                        .await
+                        .unwrap();
                     assert!(poll!(&mut waiting).is_pending());
                     store.retry(&[id]).await.unwrap();
                 }
@@ -377,7 +398,10 @@ mod tests {
                     let queue = QueueName::default();
                     store.set_flow(&queue, Flow::Paused).await.unwrap();
                     let outcome = Outcome::Release;
-                    store.settle(&[Settlement { token, outcome }]).await.unwrap();
+                    store
+                        .settle(&[Settlement { token, outcome }])
+                        .await
+                        .unwrap();
                     assert!(poll!(&mut waiting).is_pending());
                     store.set_flow(&queue, Flow::Open).await.unwrap();
                 }

@@ -27,8 +27,9 @@ const SHARE: u32 = 1_000;
 /// Payload bytes that cost a transaction about as much as a row.
 const BYTES_A_ROW: usize = 2_048;
 
-/// A handle on a file. Clones, and all handles that this process opens on the
-/// same file, share its threads and connections.
+/// A handle on a file. Clones share its threads and connections, as do all
+/// handles that this process opens on the same file with the same settings,
+/// unless they ask for [their own](crate::Threads::Own).
 #[derive(Debug, Clone)]
 pub struct SqliteBackend {
     store: Arc<Store>,

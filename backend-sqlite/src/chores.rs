@@ -14,6 +14,10 @@ use crate::tx::Tx;
 /// How long a worker that claims nothing is remembered.
 const WORKER_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 
+/// How much text a purge removes in one transaction: to free a long text's
+/// pages, SQLite reads them.
+const PURGED_BYTES: usize = 8 * 1024 * 1024;
+
 /// Does a share of the chores; the law is
 /// [`Backend::maintain`](anyqueue_core::Backend).
 ///
@@ -30,10 +34,13 @@ pub(crate) fn maintain(tx: &mut Tx<'_>, limits: &MaintainLimits) -> Result<Maint
     for queue in &queues {
         done.promoted += promote(tx, *queue, left(done.promoted))?;
     }
+    let mut share = Share {
+        jobs: bound,
+        bytes: PURGED_BYTES,
+    };
     for state in [State::Completed, State::Failed, State::Cancelled] {
         for queue in &queues {
-            let bound = left(done.purged);
-            done.purged += purge(tx, *queue, state, &limits.retention, bound)?;
+            done.purged += purge(tx, *queue, state, &limits.retention, &mut share)?;
         }
     }
     let freed = tx
@@ -42,7 +49,8 @@ pub(crate) fn maintain(tx: &mut Tx<'_>, limits: &MaintainLimits) -> Result<Maint
     let forgotten = tx.now.before(WORKER_KEPT).as_micros();
     tx.sql(include_str!("sql/workers_forget.sql"))?
         .execute(params![forgotten, limits.jobs])?;
-    done.more = [done.expired, done.promoted, done.purged, freed as u64].contains(&bound);
+    done.more = [done.expired, done.promoted, done.purged, freed as u64].contains(&bound)
+        || share.bytes == 0;
     Ok(done)
 }
 
@@ -88,31 +96,44 @@ fn seqs(tx: &Tx<'_>, find: &str, queue: i64, until: i64, bound: u32) -> Result<V
     Ok(found.collect::<Result<_, _>>()?)
 }
 
+/// What is left of the bounds of a purge.
+struct Share {
+    jobs: u64,
+    bytes: usize,
+}
+
 /// Removes jobs of a queue that ended in this state and are past their
-/// retention, at most `bound`, earliest ended first.
+/// retention, earliest ended first, within the share.
 fn purge(
     tx: &mut Tx<'_>,
     queue: i64,
     state: State,
     retention: &Retention,
-    bound: u32,
+    share: &mut Share,
 ) -> Result<u64, Failure> {
     let Some(kept) = retention.of(state) else {
         return Ok(0);
     };
     let newest = tx.now.before(kept).as_micros();
-    let over: Vec<i64> = {
+    let over: Vec<(i64, usize)> = {
         let mut found = tx.sql(include_str!("sql/purgeable_find.sql"))?;
-        let parameters = params![queue, state.as_u8(), newest, bound];
-        let found = found.query_map(parameters, |row| row.get(0))?;
+        let parameters = params![queue, state.as_u8(), newest, share.jobs];
+        let found = found.query_map(parameters, |row| Ok((row.get(0)?, row.get(1)?)))?;
         found.collect::<Result<_, _>>()?
     };
-    for seq in &over {
-        let id = remove(tx, *seq)?;
+    let mut purged = 0;
+    for (seq, bytes) in over {
+        if share.bytes == 0 {
+            break;
+        }
+        share.bytes = share.bytes.saturating_sub(bytes);
+        share.jobs -= 1;
+        purged += 1;
+        let id = remove(tx, seq)?;
         tx.count_out(queue, state);
         tx.changed(id, queue, state)?;
     }
-    Ok(over.len() as u64)
+    Ok(purged)
 }
 
 fn remove(tx: &Tx<'_>, seq: i64) -> Result<JobId, Failure> {

@@ -15,6 +15,10 @@ use crate::tx::{Held, Tx};
 /// relaxed only among more jobs than this that became due since the last look.
 const MOVES: u32 = 1_000;
 
+/// How much payload a claim takes from a queue before it stops short of its
+/// limit, so that it does not hold the file's lock for long.
+const BYTES: usize = 64 * 1024 * 1024;
+
 /// How long a worker's row is good without being refreshed; far less than
 /// what [`chores`] keeps it for.
 const FRESH: Duration = Duration::from_secs(3_600);
@@ -57,7 +61,12 @@ fn take(
     {
         let mut ready = tx.sql(include_str!("sql/ready_find.sql"))?;
         let mut ready = ready.query(params![queue, request.limit as usize - first])?;
-        while let Some(row) = ready.next()? {
+        let mut bytes = 0;
+        while bytes < BYTES
+            && let Some(row) = ready.next()?
+        {
+            let payload = rows::payload(row, 13)?;
+            bytes += payload.as_str().len();
             let (id, counter) = (rows::id(row, 1)?, row.get::<_, u64>(2)?);
             let held = Held {
                 seq: row.get(0)?,
@@ -72,7 +81,7 @@ fn take(
                 },
                 queue: name.clone(),
                 kind: tx.cache.kind(rows::text(row, 9)?)?,
-                payload: rows::payload(row, 13)?,
+                payload,
                 priority: rows::priority(row, 5)?,
                 attempt: row.get::<_, u32>(3)? + 1,
                 retry: rows::retry(row, 4, 10)?,

@@ -28,6 +28,8 @@ pub struct SqliteConfig {
     pub synchronous: Synchronous,
     /// What to do where the file is missing.
     pub creation: Creation,
+    /// Whose threads and connections make the calls.
+    pub threads: Threads,
 }
 
 /// When a commit is on stable storage.
@@ -71,6 +73,18 @@ pub enum Creation {
     Never,
 }
 
+/// Whose threads and connections make the calls of a handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Threads {
+    /// Those of this process for the file: calls of all its handles share
+    /// transactions.
+    #[default]
+    Shared,
+    /// Its own, as if it were another process.
+    Own,
+}
+
 impl SqliteConfig {
     /// This file, with the defaults.
     pub fn new(path: impl Into<PathBuf>) -> Self {
@@ -78,6 +92,7 @@ impl SqliteConfig {
             path: path.into(),
             synchronous: Synchronous::default(),
             creation: Creation::default(),
+            threads: Threads::default(),
         }
     }
 

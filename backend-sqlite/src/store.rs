@@ -1,5 +1,5 @@
-//! [`Store`]: a file as opened by this process, with its threads. All handles
-//! on a file share one.
+//! [`Store`]: a file as opened by this process, with its threads. Handles on a
+//! file share one.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::backend::NAME;
-use crate::config::{SqliteConfig, Synchronous};
+use crate::config::{SqliteConfig, Synchronous, Threads};
 use crate::error::Failure;
 use crate::lane::{Lane, Urgency};
 use crate::readers::{self, READERS, ReadLane};
@@ -39,6 +39,9 @@ impl Store {
     /// Starts threads; touches the file at the first call only.
     pub(crate) fn open(mut config: SqliteConfig) -> Result<Arc<Self>, Error> {
         config.path = absolute(&config.path)?;
+        if config.threads == Threads::Own {
+            return Self::start(config).map(Arc::new);
+        }
         let key = (config.path.clone(), config.synchronous);
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         let open = open.get_or_insert_default();

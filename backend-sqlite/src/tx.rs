@@ -197,6 +197,9 @@ impl<'c> Tx<'c> {
 
     /// Writes the counts: the last step before the commit.
     pub(crate) fn finish(self) -> Result<Changes, Failure> {
+        if self.counts.is_empty() {
+            return Ok(self.changes);
+        }
         let mut add = self.sql(include_str!("sql/counts_add.sql"))?;
         for (queue, [a, b, c, d, e, f]) in &self.counts {
             add.execute(params![queue, a, b, c, d, e, f])?;

@@ -282,3 +282,181 @@ impl Pace {
         self.others_wrote = Some(Instant::now());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use anyqueue_core::ErrorKind;
+    use rusqlite::params;
+
+    use super::*;
+    use crate::lane::Urgency;
+
+    /// A file that goes away, and a lane to a writer that does not run yet.
+    struct Bench {
+        directory: std::path::PathBuf,
+        lane: Arc<Lane<Box<dyn Write>>>,
+        order: Arc<Mutex<Vec<i64>>>,
+    }
+
+    type Answer = oneshot::Receiver<Result<i64, Error>>;
+
+    impl Bench {
+        fn new(name: &str) -> Self {
+            let name = format!("anyqueue-writer-{name}-{}", std::process::id());
+            let directory = std::env::temp_dir().join(name);
+            std::fs::create_dir(&directory).unwrap();
+            let bench = Self {
+                directory,
+                lane: Arc::default(),
+                order: Arc::default(),
+            };
+            let table = "CREATE TABLE calls (number INTEGER UNIQUE, batch INTEGER)";
+            bench.open().execute_batch(table).unwrap();
+            bench
+        }
+
+        fn open(&self) -> Connection {
+            Connection::open(self.directory.join("jobs.db")).unwrap()
+        }
+
+        /// Sends a call that adds a row; the same number twice fails.
+        fn add(&self, number: i64, rows: usize, urgency: Urgency) -> Answer {
+            let order = Arc::clone(&self.order);
+            self.send(rows, urgency, move |tx| {
+                order.lock().unwrap().push(number);
+                let now = tx.now.as_micros();
+                tx.sql("INSERT INTO calls VALUES (?1, ?2)")?
+                    .execute(params![number, now])?;
+                Ok(number)
+            })
+        }
+
+        fn send(
+            &self,
+            rows: usize,
+            urgency: Urgency,
+            work: impl FnMut(&mut Tx<'_>) -> Result<i64, Failure> + Send + 'static,
+        ) -> Answer {
+            let (caller, answer) = oneshot::channel();
+            let call = Call {
+                operation: Operation::Enqueue,
+                rows,
+                work,
+                value: None,
+                caller,
+            };
+            self.lane.send(Box::new(call), urgency);
+            answer
+        }
+
+        /// Makes all calls, as one thread would that finds them waiting.
+        fn run(&self) {
+            self.lane.close();
+            let config = SqliteConfig::new(self.directory.join("jobs.db"));
+            Writer::new(config, Arc::clone(&self.lane), Arc::default()).run();
+        }
+
+        fn stored(&self) -> Vec<i64> {
+            let conn = self.open();
+            let mut stored = conn.prepare("SELECT number FROM calls ORDER BY 1").unwrap();
+            let stored = stored.query_map([], |row| row.get(0)).unwrap();
+            stored.map(Result::unwrap).collect()
+        }
+
+        /// How many transactions added rows: each has a moment of its own.
+        fn transactions(&self) -> i64 {
+            let count = "SELECT count(DISTINCT batch) FROM calls";
+            self.open().query_row(count, [], |row| row.get(0)).unwrap()
+        }
+    }
+
+    impl Drop for Bench {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.directory);
+        }
+    }
+
+    #[test]
+    fn what_waits_shares_a_transaction_and_urgent_calls_go_first() {
+        let bench = Bench::new("shares");
+        let mut answers = [1, 2, 3].map(|number| bench.add(number, 1, Urgency::Normal));
+        let mut urgent = bench.add(9, 1, Urgency::Urgent);
+        bench.run();
+        assert_eq!(urgent.try_recv().unwrap().unwrap(), 9);
+        let answers = answers
+            .each_mut()
+            .map(|answer| answer.try_recv().unwrap().unwrap());
+        assert_eq!(answers, [1, 2, 3]);
+        assert_eq!(*bench.order.lock().unwrap(), [9, 1, 2, 3]);
+        assert_eq!(bench.transactions(), 1);
+    }
+
+    #[test]
+    fn a_transaction_takes_a_bounded_number_of_rows() {
+        let bench = Bench::new("bounded");
+        let answers: Vec<_> = (0..4)
+            .map(|number| bench.add(number, ROWS / 2, Urgency::Normal))
+            .collect();
+        let huge = bench.add(4, ROWS * 9, Urgency::Normal);
+        bench.run();
+        assert_eq!(bench.stored(), [0, 1, 2, 3, 4]);
+        assert_eq!(bench.transactions(), 3);
+        drop((answers, huge));
+    }
+
+    #[test]
+    fn a_call_that_fails_fails_alone() {
+        let bench = Bench::new("fails");
+        let mut first = bench.add(1, 1, Urgency::Normal);
+        let mut again = bench.add(1, 1, Urgency::Normal);
+        let mut last = bench.add(2, 1, Urgency::Normal);
+        bench.run();
+        assert_eq!(first.try_recv().unwrap().unwrap(), 1);
+        let error = again.try_recv().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        assert_eq!(last.try_recv().unwrap().unwrap(), 2);
+        assert_eq!(bench.stored(), [1, 2]);
+    }
+
+    #[test]
+    fn a_call_that_panics_is_undone_alone() {
+        let bench = Bench::new("panics");
+        let mut before = bench.add(1, 1, Urgency::Normal);
+        let mut panics = bench.send(1, Urgency::Normal, |tx| {
+            tx.sql("INSERT INTO calls VALUES (7, 0)")?.execute([])?;
+            panic!("a defect")
+        });
+        let mut after = bench.add(2, 1, Urgency::Normal);
+        bench.run();
+        assert_eq!(before.try_recv().unwrap().unwrap(), 1);
+        let error = panics.try_recv().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        assert_eq!(after.try_recv().unwrap().unwrap(), 2);
+        assert_eq!(bench.stored(), [1, 2]);
+    }
+
+    #[test]
+    fn a_caller_that_is_gone_leaves_its_call_to_be_made() {
+        let bench = Bench::new("gone");
+        drop(bench.add(1, 1, Urgency::Normal));
+        bench.run();
+        assert_eq!(bench.stored(), [1]);
+    }
+
+    #[test]
+    fn a_lock_that_is_freed_in_time_is_waited_for() {
+        let bench = Bench::new("waits");
+        let other = bench.open();
+        other
+            .execute_batch("PRAGMA journal_mode=WAL; BEGIN IMMEDIATE")
+            .unwrap();
+        let mut answer = bench.add(1, 1, Urgency::Normal);
+        std::thread::scope(|scope| {
+            scope.spawn(|| bench.run());
+            scope.spawn(move || other.execute_batch("COMMIT").unwrap());
+        });
+        assert_eq!(answer.try_recv().unwrap().unwrap(), 1);
+    }
+}

@@ -1,6 +1,6 @@
-//! The conformance suite against files of this run's own. Handles of a process
-//! share threads where their settings agree; every second one here has others,
-//! so that each case crosses from connection to connection too.
+//! The conformance suite against files of this run's own. Every second handle
+//! has threads and connections of its own, as another process would; the others
+//! share theirs, as those of one process do.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyqueue_conformance_tests::{Fixture, Requirement, run};
 use anyqueue_core::{Backend, Error, async_trait};
-use anyqueue_sqlite::{SqliteBackend, SqliteConfig, Synchronous};
+use anyqueue_sqlite::{SqliteBackend, SqliteConfig, Threads};
 
 struct Files {
     directory: PathBuf,
@@ -35,7 +35,7 @@ impl Fixture for Files {
     async fn open(&self, store: &str) -> Result<Arc<dyn Backend>, Error> {
         let mut config = SqliteConfig::new(self.path(store));
         if self.opened.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
-            config.synchronous = Synchronous::Normal;
+            config.threads = Threads::Own;
         }
         Ok(Arc::new(SqliteBackend::open(config)?))
     }

@@ -130,10 +130,23 @@ mod tests {
         store.advance(secs(3));
         let ready = |store: &Fixture| ids.map(|id| store.record(id).state == State::Ready);
         let done = store.maintain(2, Retention::default());
-        assert_eq!(done, Maintained { promoted: 2, more: true, ..Maintained::default() });
+        assert_eq!(
+            done,
+            Maintained {
+                promoted: 2,
+                more: true,
+                ..Maintained::default()
+            }
+        );
         assert_eq!(ready(&store), [false, true, true, false]);
         let done = store.maintain(2, Retention::default());
-        assert_eq!(done, Maintained { promoted: 1, ..Maintained::default() });
+        assert_eq!(
+            done,
+            Maintained {
+                promoted: 1,
+                ..Maintained::default()
+            }
+        );
         assert_eq!(ready(&store), [true, true, true, false]);
     }
 
@@ -177,7 +190,10 @@ mod tests {
         assert_eq!(store.machine.queues().len(), 1);
         let done = purge(&mut store);
         assert_eq!((done.purged, done.more), (1, false));
-        assert_eq!((store.machine.queues(), store.machine.counts()), (vec![], vec![]));
+        assert_eq!(
+            (store.machine.queues(), store.machine.counts()),
+            (vec![], vec![])
+        );
     }
 
     #[test]
@@ -186,7 +202,11 @@ mod tests {
         let queues = ["a", "b"].map(|name| QueueName::new(name).unwrap());
         for queue in &queues {
             for schedule in [Schedule::Now, Schedule::Now, Schedule::After(LEASE)] {
-                store.enqueue(NewJob { queue: queue.clone(), schedule, ..job() });
+                store.enqueue(NewJob {
+                    queue: queue.clone(),
+                    schedule,
+                    ..job()
+                });
             }
         }
         store.claim_from(queues.into(), 9);

@@ -90,8 +90,14 @@ mod tests {
     #[test]
     fn order_is_priority_then_due_time_then_enqueue_order() {
         let mut store = Fixture::default();
-        let mut add =
-            |priority, delay| store.enqueue(NewJob { priority, ..job_after(secs(delay)) }).id();
+        let mut add = |priority, delay| {
+            store
+                .enqueue(NewJob {
+                    priority,
+                    ..job_after(secs(delay))
+                })
+                .id()
+        };
         let low = add(Priority::Low, 0);
         let later = add(Priority::Normal, 2);
         let sooner = add(Priority::Normal, 1);
@@ -115,16 +121,34 @@ mod tests {
     #[test]
     fn queues_are_visited_in_the_requests_order_and_paused_ones_give_nothing() {
         let mut store = Fixture::default();
-        let names: Vec<_> = ["a", "b", "c", "none"].map(|n| QueueName::new(n).unwrap()).into();
-        let [a, b, c] = [0, 1, 2]
-            .map(|n: usize| store.enqueue(NewJob { queue: names[n].clone(), ..job() }).id());
-        store.apply(Command::SetFlow { queue: names[1].clone(), flow: Flow::Paused });
+        let names: Vec<_> = ["a", "b", "c", "none"]
+            .map(|n| QueueName::new(n).unwrap())
+            .into();
+        let [a, b, c] = [0, 1, 2].map(|n: usize| {
+            store
+                .enqueue(NewJob {
+                    queue: names[n].clone(),
+                    ..job()
+                })
+                .id()
+        });
+        store.apply(Command::SetFlow {
+            queue: names[1].clone(),
+            flow: Flow::Paused,
+        });
         let claim = |store: &mut Fixture, queues: [usize; 4]| -> Vec<_> {
             let queues = queues.map(|n| names[n].clone()).into();
-            store.claim_from(queues, 9).iter().map(|job| job.token.id).collect()
+            store
+                .claim_from(queues, 9)
+                .iter()
+                .map(|job| job.token.id)
+                .collect()
         };
         assert_eq!(claim(&mut store, [3, 2, 1, 0]), [c, a]);
-        store.apply(Command::SetFlow { queue: names[1].clone(), flow: Flow::Open });
+        store.apply(Command::SetFlow {
+            queue: names[1].clone(),
+            flow: Flow::Open,
+        });
         assert_eq!(claim(&mut store, [3, 2, 1, 0]), [b]);
     }
 
@@ -139,7 +163,10 @@ mod tests {
         let claimed = store.claim_one();
         let record = store.record(token.id);
         assert_eq!((claimed.attempt, record.attempt, record.counter), (1, 1, 2));
-        assert_eq!((record.progress.sequence, record.progress.values.percent), (1, None));
+        assert_eq!(
+            (record.progress.sequence, record.progress.values.percent),
+            (1, None)
+        );
         assert_eq!(record.snooze_reason, None);
         assert_eq!(record.claimed_at, Some(store.now));
         assert_eq!(record.lease_until, Some(store.now.after(LEASE)));
@@ -183,7 +210,10 @@ mod tests {
         store.advance(LEASE);
         assert_eq!(store.claim_ids(1), []);
         let record = store.record(token.id);
-        assert_eq!((record.state, record.finished_at), (State::Failed, Some(store.now)));
+        assert_eq!(
+            (record.state, record.finished_at),
+            (State::Failed, Some(store.now))
+        );
         assert_eq!((record.worker, record.lease_until), (None, None));
         assert_eq!(store.errors(token.id), ["1: lease expired"]);
     }
@@ -195,7 +225,10 @@ mod tests {
         store.advance(LEASE);
         assert_eq!(store.claim_ids(1), []);
         let record = store.record(token.id);
-        assert_eq!((record.state, record.cancel_requested), (State::Cancelled, true));
+        assert_eq!(
+            (record.state, record.cancel_requested),
+            (State::Cancelled, true)
+        );
         assert_eq!(store.errors(token.id), ["1: lease expired"]);
     }
 

@@ -84,7 +84,10 @@ mod tests {
             assert_eq!(store.cancel(id), Cancelled::Done);
             assert_eq!(store.cancel(id), Cancelled::Done);
             let record = store.record(id);
-            assert_eq!((record.state, record.cancel_requested), (State::Cancelled, false));
+            assert_eq!(
+                (record.state, record.cancel_requested),
+                (State::Cancelled, false)
+            );
             store.advance(secs(1));
             assert_eq!(store.claim_ids(1), []);
         }
@@ -97,7 +100,10 @@ mod tests {
         assert_eq!(store.cancel(token.id), Cancelled::Requested);
         assert_eq!(store.record(token.id).state, State::Running);
         store.settle(token, complete());
-        assert_eq!(store.cancel(token.id), Cancelled::Finished(State::Completed));
+        assert_eq!(
+            store.cancel(token.id),
+            Cancelled::Finished(State::Completed)
+        );
         assert_eq!(store.cancel(job().id), Cancelled::NotFound);
     }
 
@@ -111,10 +117,16 @@ mod tests {
         store.advance(secs(7));
         assert_eq!(store.retry(token.id), Retried::Ready);
         let record = store.record(token.id);
-        assert_eq!((record.state, record.attempt, record.counter), (State::Ready, 0, 1));
+        assert_eq!(
+            (record.state, record.attempt, record.counter),
+            (State::Ready, 0, 1)
+        );
         assert_eq!((record.due_at, record.finished_at), (store.now, None));
         assert!(!record.cancel_requested);
-        assert_eq!((record.progress.sequence, record.progress.values.percent), (1, None));
+        assert_eq!(
+            (record.progress.sequence, record.progress.values.percent),
+            (1, None)
+        );
         assert_eq!(store.errors(token.id), ["1: fail"]);
         assert_eq!(store.retry(token.id), Retried::NotEnded(State::Ready));
         let again = store.claim_one();
@@ -134,7 +146,9 @@ mod tests {
     fn a_retry_by_hand_takes_the_key_again_or_names_its_holder() {
         let (mut store, first) = Fixture::with(job_with_key(UniquePolicy::WhileUnfinished));
         store.cancel(first);
-        let second = store.enqueue(job_with_key(UniquePolicy::WhileUnfinished)).id();
+        let second = store
+            .enqueue(job_with_key(UniquePolicy::WhileUnfinished))
+            .id();
         let before = store.record(first);
         assert_eq!(store.retry(first), Retried::Existing(second));
         assert_eq!(store.record(first), before);

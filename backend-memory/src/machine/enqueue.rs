@@ -55,7 +55,11 @@ mod tests {
             (Schedule::After(secs(0)), State::Ready, now),
             (Schedule::After(second), State::Scheduled, now.after(second)),
             (Schedule::At(now.before(second)), State::Ready, now),
-            (Schedule::At(now.after(second)), State::Scheduled, now.after(second)),
+            (
+                Schedule::At(now.after(second)),
+                State::Scheduled,
+                now.after(second),
+            ),
         ] {
             let id = store.enqueue(NewJob { schedule, ..job() }).id();
             let record = store.record(id);
@@ -71,7 +75,10 @@ mod tests {
         store.claim_one();
         let before = store.record(id);
         store.advance(secs(1));
-        let changed = NewJob { schedule: Schedule::After(secs(9)), ..new };
+        let changed = NewJob {
+            schedule: Schedule::After(secs(9)),
+            ..new
+        };
         assert_eq!(store.enqueue(changed), anyqueue_core::Enqueued::Created(id));
         assert_eq!(store.record(id), before);
     }

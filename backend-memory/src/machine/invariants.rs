@@ -37,24 +37,38 @@ fn token() -> impl Strategy<Value = Token> {
 }
 
 fn unique() -> impl Strategy<Value = Unique> {
-    let policy =
-        prop_oneof![Just(UniquePolicy::WhileUnfinished), span().prop_map(UniquePolicy::ForPeriod)];
-    (select(vec!["x", "y"]), policy)
-        .prop_map(|(key, policy)| Unique { key: UniqueKey::new(key).unwrap(), policy })
+    let policy = prop_oneof![
+        Just(UniquePolicy::WhileUnfinished),
+        span().prop_map(UniquePolicy::ForPeriod)
+    ];
+    (select(vec!["x", "y"]), policy).prop_map(|(key, policy)| Unique {
+        key: UniqueKey::new(key).unwrap(),
+        policy,
+    })
 }
 
 fn new_job() -> impl Strategy<Value = NewJob> {
     let priority = select(Priority::ALL.to_vec());
-    (id(), queue(), priority, span(), 1..3_u32, option::of(unique())).prop_map(
-        |(id, queue, priority, delay, attempts, unique)| NewJob {
+    (
+        id(),
+        queue(),
+        priority,
+        span(),
+        1..3_u32,
+        option::of(unique()),
+    )
+        .prop_map(|(id, queue, priority, delay, attempts, unique)| NewJob {
             id,
             priority,
             schedule: Schedule::After(delay),
             retry: RetryPolicy::attempts(attempts),
             unique,
-            ..NewJob::new(queue, Kind::new("k").unwrap(), Payload::parse("0", 1).unwrap())
-        },
-    )
+            ..NewJob::new(
+                queue,
+                Kind::new("k").unwrap(),
+                Payload::parse("0", 1).unwrap(),
+            )
+        })
 }
 
 fn settlement() -> impl Strategy<Value = Settlement> {
@@ -72,7 +86,10 @@ fn claim() -> impl Strategy<Value = ClaimRequest> {
 }
 
 fn update() -> impl Strategy<Value = ProgressUpdate> {
-    token().prop_map(|token| ProgressUpdate { token, values: ProgressValues::default().step(1) })
+    token().prop_map(|token| ProgressUpdate {
+        token,
+        values: ProgressValues::default().step(1),
+    })
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -95,9 +112,21 @@ fn command() -> impl Strategy<Value = Command> {
 
 /// The queues as a full scan of the jobs says they are.
 fn scan(machine: &Machine) -> BTreeMap<QueueName, Queue> {
-    let paused = machine.index.queues.iter().filter(|(_, queue)| queue.flow == Flow::Paused);
+    let paused = machine
+        .index
+        .queues
+        .iter()
+        .filter(|(_, queue)| queue.flow == Flow::Paused);
     let mut queues: BTreeMap<_, _> = paused
-        .map(|(name, _)| (name.clone(), Queue { flow: Flow::Paused, ..Queue::default() }))
+        .map(|(name, _)| {
+            (
+                name.clone(),
+                Queue {
+                    flow: Flow::Paused,
+                    ..Queue::default()
+                },
+            )
+        })
         .collect();
     for job in machine.jobs.values() {
         let record = &job.record;
@@ -112,7 +141,9 @@ fn scan(machine: &Machine) -> BTreeMap<QueueName, Queue> {
                 queue.ready.insert(place, record.id);
             }
             State::Running => {
-                queue.running.insert((record.lease_until.unwrap(), record.id));
+                queue
+                    .running
+                    .insert((record.lease_until.unwrap(), record.id));
             }
             _ => {}
         }
@@ -125,7 +156,10 @@ fn scan_finished(machine: &Machine) -> BTreeMap<State, BTreeSet<(Timestamp, JobI
     let mut finished = BTreeMap::<_, BTreeSet<_>>::new();
     let records = machine.jobs.values().map(|job| &job.record);
     for record in records.filter(|record| record.state.is_finished()) {
-        finished.entry(record.state).or_default().insert((record.finished_at.unwrap(), record.id));
+        finished
+            .entry(record.state)
+            .or_default()
+            .insert((record.finished_at.unwrap(), record.id));
     }
     finished
 }
@@ -159,7 +193,10 @@ fn check_step(before: &Machine, machine: &Machine, answer: &Answer) {
         let Some(new) = machine.jobs.get(id) else {
             // Maintenance may end a lease and purge the job in one call.
             let state = old.record.state;
-            assert!(state.is_finished() || state == State::Running, "a waiting job was lost");
+            assert!(
+                state.is_finished() || state == State::Running,
+                "a waiting job was lost"
+            );
             assert!(machine.changes().jobs.contains(id));
             gone += 1;
             continue;

@@ -122,12 +122,21 @@ mod tests {
         let mut store = Fixture::default();
         let paused = QueueName::new("paused").unwrap();
         let set = |store: &mut Fixture, flow| {
-            store.apply(Command::SetFlow { queue: paused.clone(), flow });
+            store.apply(Command::SetFlow {
+                queue: paused.clone(),
+                flow,
+            });
         };
         set(&mut store, Flow::Paused);
         store.enqueue(job());
-        let open = QueueInfo { name: queue(), flow: Flow::Open };
-        let known = QueueInfo { name: paused.clone(), flow: Flow::Paused };
+        let open = QueueInfo {
+            name: queue(),
+            flow: Flow::Open,
+        };
+        let known = QueueInfo {
+            name: paused.clone(),
+            flow: Flow::Paused,
+        };
         assert_eq!(store.machine.queues(), [open.clone(), known]);
         assert_eq!(store.machine.counts().len(), 1);
         set(&mut store, Flow::Open);
@@ -146,9 +155,15 @@ mod tests {
         assert_eq!(next(&store), Some(start));
         store.claim(1);
         assert_eq!(next(&store), Some(start.after(LEASE)));
-        store.enqueue(NewJob { queue: QueueName::new("other").unwrap(), ..job() });
+        store.enqueue(NewJob {
+            queue: QueueName::new("other").unwrap(),
+            ..job()
+        });
         assert_eq!(next(&store), Some(start.after(LEASE)));
-        store.apply(Command::SetFlow { queue: queue(), flow: Flow::Paused });
+        store.apply(Command::SetFlow {
+            queue: queue(),
+            flow: Flow::Paused,
+        });
         assert_eq!(next(&store), None);
     }
 }

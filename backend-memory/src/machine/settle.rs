@@ -152,7 +152,11 @@ mod tests {
                 store.advance(secs(1));
                 assert_eq!(store.settle(token, outcome.clone()), Settled::Accepted);
                 let record = store.record(token.id);
-                assert_eq!((record.state, record.attempt), (state, attempt), "{outcome:?}");
+                assert_eq!(
+                    (record.state, record.attempt),
+                    (state, attempt),
+                    "{outcome:?}"
+                );
                 assert_eq!(record.errors.len(), errors, "{outcome:?}");
                 assert_eq!(record.finished_at, state.is_finished().then_some(store.now));
                 assert_eq!((record.worker, record.lease_until), (None, None));
@@ -181,7 +185,11 @@ mod tests {
             assert_eq!(store.settle(token, outcome.clone()), Settled::Accepted);
             let before = store.record(token.id);
             for (m, other) in outcomes().into_iter().enumerate() {
-                let expected = if n == m { Settled::Accepted } else { Settled::Stale };
+                let expected = if n == m {
+                    Settled::Accepted
+                } else {
+                    Settled::Stale
+                };
                 assert_eq!(store.settle(token, other), expected, "{n} then {m}");
                 assert_eq!(store.record(token.id), before);
             }
@@ -204,14 +212,20 @@ mod tests {
         let (mut store, old) = Fixture::with_claimed(job());
         store.advance(LEASE);
         let held = store.claim_one().token;
-        let future = Token { counter: held.counter + 1, ..held };
+        let future = Token {
+            counter: held.counter + 1,
+            ..held
+        };
         let before = store.record(held.id);
         for stale in [old, future] {
             assert_eq!(store.heartbeat(stale), Holding::Stale);
             assert_eq!(store.settle(stale, complete()), Settled::Stale);
             assert_eq!(store.record(held.id), before);
         }
-        let update = |token| ProgressUpdate { token, values: ProgressValues::default().step(1) };
+        let update = |token| ProgressUpdate {
+            token,
+            values: ProgressValues::default().step(1),
+        };
         let updates = [old, held, future].map(update).into();
         assert_eq!(
             store.apply(Command::Progress(updates)),
@@ -225,11 +239,17 @@ mod tests {
         let (mut store, token) = Fixture::with_claimed(job());
         store.advance(LEASE.saturating_sub(secs(1)));
         assert_eq!(store.heartbeat(token), Holding::Held);
-        assert_eq!(store.record(token.id).lease_until, Some(store.now.after(LEASE)));
+        assert_eq!(
+            store.record(token.id).lease_until,
+            Some(store.now.after(LEASE))
+        );
         store.cancel(token.id);
         store.advance(LEASE.saturating_sub(secs(1)));
         assert_eq!(store.heartbeat(token), Holding::CancelRequested);
-        assert_eq!(store.record(token.id).lease_until, Some(store.now.after(LEASE)));
+        assert_eq!(
+            store.record(token.id).lease_until,
+            Some(store.now.after(LEASE))
+        );
     }
 
     #[test]

@@ -28,36 +28,64 @@ pub(super) fn job() -> NewJob {
 }
 
 pub(super) fn job_after(delay: Duration) -> NewJob {
-    NewJob { schedule: Schedule::After(delay), ..job() }
+    NewJob {
+        schedule: Schedule::After(delay),
+        ..job()
+    }
 }
 
 pub(super) fn job_with_attempts(max: u32) -> NewJob {
-    NewJob { retry: RetryPolicy::attempts(max), ..job() }
+    NewJob {
+        retry: RetryPolicy::attempts(max),
+        ..job()
+    }
 }
 
 pub(super) fn job_with_key(policy: UniquePolicy) -> NewJob {
-    NewJob { unique: Some(Unique { key: UniqueKey::new("key").unwrap(), policy }), ..job() }
+    NewJob {
+        unique: Some(Unique {
+            key: UniqueKey::new("key").unwrap(),
+            policy,
+        }),
+        ..job()
+    }
 }
 
 pub(super) fn complete() -> Outcome {
-    Outcome::Complete { result: Payload::parse("1", 1).unwrap() }
+    Outcome::Complete {
+        result: Payload::parse("1", 1).unwrap(),
+    }
 }
 
 pub(super) fn fail() -> Outcome {
-    Outcome::Fail { error: ErrorText::new("fail") }
+    Outcome::Fail {
+        error: ErrorText::new("fail"),
+    }
 }
 
 pub(super) fn retry(delay: Duration) -> Outcome {
-    Outcome::Retry { delay, error: ErrorText::new("retry") }
+    Outcome::Retry {
+        delay,
+        error: ErrorText::new("retry"),
+    }
 }
 
 pub(super) fn snooze(delay: Duration) -> Outcome {
-    Outcome::Snooze { delay, reason: Some(ErrorText::new("not yet")) }
+    Outcome::Snooze {
+        delay,
+        reason: Some(ErrorText::new("not yet")),
+    }
 }
 
 /// All five outcomes; those with a delay come back at once.
 pub(super) fn outcomes() -> [Outcome; 5] {
-    [complete(), retry(secs(0)), fail(), snooze(secs(0)), Outcome::Release]
+    [
+        complete(),
+        retry(secs(0)),
+        fail(),
+        snooze(secs(0)),
+        Outcome::Release,
+    ]
 }
 
 #[derive(Default)]
@@ -108,7 +136,16 @@ impl Fixture {
 
     pub(super) fn claim_from(&mut self, queues: Vec<QueueName>, limit: u32) -> Vec<ClaimedJob> {
         let worker = WorkerId::new("worker").unwrap();
-        answer!(self, Command::Claim(ClaimRequest { queues, limit, lease: LEASE, worker }), Claimed)
+        answer!(
+            self,
+            Command::Claim(ClaimRequest {
+                queues,
+                limit,
+                lease: LEASE,
+                worker
+            }),
+            Claimed
+        )
     }
 
     pub(super) fn claim_one(&mut self) -> ClaimedJob {
@@ -120,11 +157,22 @@ impl Fixture {
     }
 
     pub(super) fn heartbeat(&mut self, token: Token) -> Holding {
-        answer!(self, Command::Heartbeat { tokens: vec![token], lease: LEASE }, Holding)[0]
+        answer!(
+            self,
+            Command::Heartbeat {
+                tokens: vec![token],
+                lease: LEASE
+            },
+            Holding
+        )[0]
     }
 
     pub(super) fn settle(&mut self, token: Token, outcome: Outcome) -> Settled {
-        answer!(self, Command::Settle(vec![Settlement { token, outcome }]), Settled)[0]
+        answer!(
+            self,
+            Command::Settle(vec![Settlement { token, outcome }]),
+            Settled
+        )[0]
     }
 
     pub(super) fn cancel(&mut self, id: JobId) -> Cancelled {
@@ -136,16 +184,26 @@ impl Fixture {
     }
 
     pub(super) fn maintain(&mut self, jobs: u32, retention: Retention) -> Maintained {
-        answer!(self, Command::Maintain(MaintainLimits { jobs, retention }), Maintained)
+        answer!(
+            self,
+            Command::Maintain(MaintainLimits { jobs, retention }),
+            Maintained
+        )
     }
 
     pub(super) fn record(&self, id: JobId) -> JobRecord {
-        self.machine.get(&[id]).pop().flatten().expect("the job is stored")
+        self.machine
+            .get(&[id])
+            .pop()
+            .flatten()
+            .expect("the job is stored")
     }
 
     /// The texts of a job's errors.
     pub(super) fn errors(&self, id: JobId) -> Vec<String> {
         let errors = self.record(id).errors.into_iter();
-        errors.map(|error| format!("{}: {}", error.attempt, error.message)).collect()
+        errors
+            .map(|error| format!("{}: {}", error.attempt, error.message))
+            .collect()
     }
 }

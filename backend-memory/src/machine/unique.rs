@@ -149,12 +149,19 @@ mod tests {
         let jobs = vec![
             job_with_key(UNFINISHED),
             job_with_key(PERIOD),
-            NewJob { queue: QueueName::new("other").unwrap(), ..job_with_key(UNFINISHED) },
+            NewJob {
+                queue: QueueName::new("other").unwrap(),
+                ..job_with_key(UNFINISHED)
+            },
         ];
         let [a, b, c] = [0, 1, 2].map(|n: usize| jobs[n].id);
         let mut store = Fixture::default();
         let answer = store.apply(Command::Enqueue(jobs));
-        let expected = vec![Enqueued::Created(a), Enqueued::Existing(a), Enqueued::Created(c)];
+        let expected = vec![
+            Enqueued::Created(a),
+            Enqueued::Existing(a),
+            Enqueued::Created(c),
+        ];
         assert_eq!(answer, Answer::Enqueued(expected));
         assert_eq!(store.machine.get(&[b]), [None]);
     }
@@ -169,13 +176,22 @@ mod tests {
             assert_eq!(matches!(next, Enqueued::Created(_)), ended, "{outcome:?}");
         }
         let NewJob { unique, .. } = job_with_key(UNFINISHED);
-        let (mut store, id) = Fixture::with(NewJob { unique, ..job_with_attempts(1) });
+        let (mut store, id) = Fixture::with(NewJob {
+            unique,
+            ..job_with_attempts(1)
+        });
         store.claim_one();
         store.advance(secs(60));
-        assert_eq!(store.enqueue(job_with_key(UNFINISHED)), Enqueued::Existing(id));
+        assert_eq!(
+            store.enqueue(job_with_key(UNFINISHED)),
+            Enqueued::Existing(id)
+        );
         store.claim(1);
         let next = store.enqueue(job_with_key(UNFINISHED));
-        assert!(matches!(next, Enqueued::Created(_)), "the lease expired, no attempt is left");
+        assert!(
+            matches!(next, Enqueued::Created(_)),
+            "the lease expired, no attempt is left"
+        );
     }
 
     #[test]
@@ -186,9 +202,16 @@ mod tests {
         store.maintain(9, Retention::all(secs(0)));
         assert_eq!(store.machine.get(&[token.id]), [None], "it is purged");
         store.advance(secs(59));
-        assert_eq!(store.enqueue(job_with_key(UNFINISHED)), Enqueued::Existing(token.id));
+        assert_eq!(
+            store.enqueue(job_with_key(UNFINISHED)),
+            Enqueued::Existing(token.id)
+        );
         assert_eq!(store.enqueue(new), Enqueued::Created(token.id));
-        assert_eq!(store.machine.get(&[token.id]), [None], "it is not run twice");
+        assert_eq!(
+            store.machine.get(&[token.id]),
+            [None],
+            "it is not run twice"
+        );
         store.advance(secs(1));
         let next = job_with_key(UNFINISHED);
         assert_eq!(store.enqueue(next.clone()), Enqueued::Created(next.id));
@@ -202,7 +225,11 @@ mod tests {
         store.settle(old, Outcome::Release);
         store.cancel(old.id);
         assert_eq!(store.enqueue(job_with_key(PERIOD)), Enqueued::Existing(new));
-        assert_eq!(store.retry(old.id), Retried::Ready, "its period is over for good");
+        assert_eq!(
+            store.retry(old.id),
+            Retried::Ready,
+            "its period is over for good"
+        );
     }
 
     #[test]

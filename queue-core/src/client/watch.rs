@@ -47,6 +47,12 @@ impl Watch {
             .boxed(),
         )
     }
+
+    /// The next change, as [`StreamExt::next`] for those who need no more of a
+    /// stream; `None` after the job's end.
+    pub async fn next(&mut self) -> Option<Result<JobRecord, Error>> {
+        self.0.next().await
+    }
 }
 
 impl Stream for Watch {
