@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyqueue_core::{
-    Backend, Cancelled, ClaimRequest, ClaimedJob, Enqueued, Error, Filter, Flow, Holding, JobId,
-    JobRecord, MaintainLimits, Maintained, NewJob, Outcome, Page, ProgressUpdate, ProgressValues,
-    Retention, Retried, Settled, Settlement, State, StateCounts, Timestamp, Token, WorkerId,
+    Backend, Cancelled, ClaimRequest, ClaimedJob, Cursor, Enqueued, Error, Filter, Flow, Holding,
+    JobId, JobRecord, MaintainLimits, Maintained, NewJob, Outcome, Page, ProgressUpdate,
+    ProgressValues, Retention, Retried, Settled, Settlement, State, StateCounts, Timestamp, Token,
+    WorkerId,
 };
 
 use crate::asserts::{Failure, Verdict, eventually, holds, same};
@@ -272,8 +273,8 @@ impl Handle {
                 listing.jobs.len() <= limit as usize,
             )?;
             jobs.extend(listing.jobs);
-            match listing.next {
-                Some(cursor) => page = page.after(cursor),
+            match following(page, listing.next)? {
+                Some(next) => page = next,
                 None => return Ok(jobs),
             }
         }
@@ -347,6 +348,16 @@ impl Handle {
 
 /// The queue of the probe jobs that read the store's clock.
 pub(crate) const CLOCK: &str = "clock";
+
+/// The page that follows, which must lie further on.
+pub(crate) fn following(page: Page, next: Option<Cursor>) -> Result<Option<Page>, Failure> {
+    let further = match (page.after, next) {
+        (Some(last), Some(next)) => next.id() < last.id(),
+        _ => true,
+    };
+    holds("`next` lies further on than the page before", further)?;
+    Ok(next.map(|next| page.after(next)))
+}
 
 fn only<T>(call: &str, answers: Vec<T>) -> Result<T, Failure> {
     let count = answers.len();

@@ -43,6 +43,10 @@
 //! led there. Cases wait for conditions with a generous bound and compare the
 //! store's own timestamps: none depends on how fast the machine is.
 //!
+//! Beside the cases by hand, random calls are compared with the memory
+//! backend's state machine; `ANYQUEUE_CONFORMANCE_SEQUENCES=2000` makes the
+//! search longer. What it finds is shrunk to the smallest sequence that differs.
+//!
 //! [`check`] runs the suite inside a test and returns the results as data;
 //! with [`Delegate`] a wrapper changes one method of a backend, to prove that
 //! the suite notices.

@@ -4,7 +4,7 @@ use anyqueue_core::{Filter, JobId, JobRecord, NewJob, Page, State};
 
 use crate::asserts::{Failure, Verdict, holds, same, same_set};
 use crate::case::cases;
-use crate::handle::Handle;
+use crate::handle::{Handle, following};
 use crate::samples::{FAR, complete, delayed, fail, full, job, jobs, kind, queue, tag};
 use crate::store::Store;
 
@@ -319,8 +319,8 @@ async fn while_jobs_are_added(store: Store) -> Verdict {
         let listing = a.list(&Filter::any(), &page).await?;
         seen.extend(ids(&listing.jobs));
         a.put_all(&jobs("q", 4)).await?;
-        match listing.next {
-            Some(next) => page = page.after(next),
+        match following(page, listing.next)? {
+            Some(next) => page = next,
             None => break,
         }
     }
@@ -338,8 +338,8 @@ async fn while_jobs_change_state(store: Store) -> Verdict {
         for job in a.claim_many("q", 3).await? {
             a.accepted(job.token, complete()).await?;
         }
-        match listing.next {
-            Some(next) => page = page.after(next),
+        match following(page, listing.next)? {
+            Some(next) => page = next,
             None => break,
         }
     }
