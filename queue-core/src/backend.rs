@@ -140,15 +140,17 @@ pub trait Backend: Send + Sync + 'static {
     /// - **cancel waiting**: ends `cancelled` at once and is never claimed.
     /// - **cancel running**: is flagged; a completion or failure still stands,
     ///   retry, snooze, release and expiry end `cancelled`.
-    /// - **cancel repeat** answers as the first did; a job that ended
-    ///   otherwise answers `Finished` and does not change.
+    /// - **cancel repeat** changes nothing more: it answers `Done` once the job
+    ///   is cancelled, `Requested` while it runs on; a job that ended otherwise
+    ///   answers `Finished`.
     async fn cancel(&self, ids: &[JobId]) -> Result<Vec<Cancelled>, Error>;
 
     /// Runs ended jobs again, by hand.
     /// - **retry by hand**: a failed or cancelled job becomes `ready`, due
     ///   now, with attempt 0, no flag and no end time; errors stay, the
-    ///   counter is never reset. It takes its unique key again (while
-    ///   unfinished), or answers `Existing` where another job holds it.
+    ///   counter is never reset. A key that is held while unfinished is taken
+    ///   again, or answers `Existing` where another job holds it; a key for a
+    ///   period is left as it is, since its period counts from the enqueue.
     async fn retry(&self, ids: &[JobId]) -> Result<Vec<Retried>, Error>;
 
     /// Reads jobs.
@@ -181,7 +183,8 @@ pub trait Backend: Send + Sync + 'static {
     /// jobs, purges finished jobs past their retention, frees unique keys
     /// whose period is over.
     /// - **maintain** is safe from every worker at once; nothing depends on
-    ///   one process being alive. It does for expiry what claim does.
+    ///   one process being alive. It does for expiry what claim does. `more`
+    ///   says that a bound was reached, so that another call may find work.
     /// - **purge** removes a finished job once its retention is over, never
     ///   another, and never frees a unique key earlier than its policy.
     async fn maintain(&self, limits: &MaintainLimits) -> Result<Maintained, Error>;

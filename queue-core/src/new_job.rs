@@ -146,7 +146,8 @@ pub enum UniquePolicy {
 pub enum Enqueued {
     /// It is stored under its id.
     Created(JobId),
-    /// Its unique key is held by this other job; nothing was stored.
+    /// Its unique key is held by this other job; nothing was stored. (A job
+    /// whose own key still names it after its purge answers `Created`.)
     Existing(JobId),
 }
 

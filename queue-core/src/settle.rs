@@ -119,7 +119,7 @@ impl ErrorText {
     /// The longest text kept: 8 KiB.
     pub const MAX_LEN: usize = 8 * 1024;
 
-    /// The reason kept where a lease ended and no attempt was left.
+    /// The error kept of an attempt whose lease ran out.
     pub const LEASE_EXPIRED: &'static str = "lease expired";
 
     /// Takes a text, cut where it is too long.
