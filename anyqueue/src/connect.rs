@@ -62,6 +62,8 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
         "memory" => Ok(anyqueue_memory::MemoryBackend::connect(url)?),
         #[cfg(not(feature = "memory"))]
         "memory" => Err(missing("memory")),
+        #[cfg(feature = "sqlite")]
+        "sqlite" => Ok(anyqueue_sqlite::SqliteBackend::connect(url)?),
         #[cfg(not(feature = "sqlite"))]
         "sqlite" => Err(missing("sqlite")),
         _ => {

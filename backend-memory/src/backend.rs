@@ -278,3 +278,156 @@ impl Drop for Wait<'_> {
             .remove(self.topic, self.number);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use anyqueue_core::{Kind, Outcome, Payload, Schedule, Timestamp, WorkerId};
+    use futures::poll;
+
+    use super::*;
+    use crate::ManualClock;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn job() -> NewJob {
+        let kind = Kind::new("kind").unwrap();
+        NewJob::new(QueueName::default(), kind, Payload::parse("0", 1).unwrap())
+    }
+
+    fn wait() -> WaitRequest {
+        let (queues, worker) = (vec![QueueName::default()], WorkerId::random());
+        WaitRequest { queues, timeout: HOUR, worker }
+    }
+
+    fn claim() -> ClaimRequest {
+        let (queues, worker) = (vec![QueueName::default()], WorkerId::random());
+        ClaimRequest { queues, limit: 9, lease: HOUR, worker }
+    }
+
+    /// A store whose clock stands still.
+    fn store() -> (MemoryBackend, ManualClock) {
+        let clock = ManualClock::new(Timestamp::from_micros(0));
+        (MemoryBackend::with_clock(clock.clone()), clock)
+    }
+
+    #[tokio::test]
+    async fn work_that_comes_after_the_first_poll_wakes_the_wait() {
+        let (store, _) = store();
+        let request = wait();
+        let mut waiting = pin!(store.wait_for_work(&request));
+        assert!(poll!(&mut waiting).is_pending());
+        let other = NewJob { queue: QueueName::new("other").unwrap(), ..job() };
+        store.enqueue(&[other]).await.unwrap();
+        assert!(poll!(&mut waiting).is_pending());
+        store.enqueue(&[job()]).await.unwrap();
+        assert!(matches!(poll!(&mut waiting), Poll::Ready(Ok(()))));
+    }
+
+    #[tokio::test]
+    async fn a_job_that_is_there_already_ends_the_wait_at_once() {
+        let (store, _) = store();
+        store.enqueue(&[job()]).await.unwrap();
+        assert!(poll!(pin!(store.wait_for_work(&wait()))).is_ready());
+    }
+
+    #[tokio::test]
+    async fn the_wait_ends_when_a_job_is_due_and_when_a_lease_ends() {
+        let (store, clock) = store();
+        let request = wait();
+        let mut waiting = pin!(store.wait_for_work(&request));
+        assert!(poll!(&mut waiting).is_pending());
+        let minute = Duration::from_secs(60);
+        let later = NewJob { schedule: Schedule::After(minute), ..job() };
+        store.enqueue(&[later]).await.unwrap();
+        assert!(poll!(&mut waiting).is_pending(), "it is not due");
+        clock.advance(minute);
+        assert!(poll!(&mut waiting).is_ready());
+
+        assert_eq!(store.claim(&claim()).await.unwrap().len(), 1);
+        let mut waiting = pin!(store.wait_for_work(&request));
+        assert!(poll!(&mut waiting).is_pending());
+        clock.advance(HOUR);
+        assert!(poll!(&mut waiting).is_ready());
+    }
+
+    #[tokio::test]
+    async fn every_way_back_to_ready_wakes_the_wait() {
+        let (store, _) = store();
+        let id = job().id;
+        store.enqueue(&[NewJob { id, ..job() }]).await.unwrap();
+        let request = wait();
+        for way in 0..3 {
+            let token = store.claim(&claim()).await.unwrap()[0].token;
+            let mut waiting = pin!(store.wait_for_work(&request));
+            assert!(poll!(&mut waiting).is_pending());
+            match way {
+                0 => {
+                    let outcome = Outcome::Release;
+                    store.settle(&[Settlement { token, outcome }]).await.unwrap();
+                }
+                1 => {
+                    let outcome = Outcome::Fail { error: "x".into() };
+                    store.settle(&[Settlement { token, outcome }]).await.unwrap();
+                    assert!(poll!(&mut waiting).is_pending());
+                    store.retry(&[id]).await.unwrap();
+                }
+                _ => {
+                    let queue = QueueName::default();
+                    store.set_flow(&queue, Flow::Paused).await.unwrap();
+                    let outcome = Outcome::Release;
+                    store.settle(&[Settlement { token, outcome }]).await.unwrap();
+                    assert!(poll!(&mut waiting).is_pending());
+                    store.set_flow(&queue, Flow::Open).await.unwrap();
+                }
+            }
+            assert!(poll!(&mut waiting).is_ready(), "{way}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_wakes_those_who_wait_for_that_job() {
+        let (store, _) = store();
+        let (one, two) = (job(), job());
+        store.enqueue(&[one.clone(), two.clone()]).await.unwrap();
+        let (one, two) = ([one.id], [two.id]);
+        let mut first = pin!(store.wait_for_change(&one, HOUR));
+        let mut second = pin!(store.wait_for_change(&two, HOUR));
+        assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
+        store.cancel(&one).await.unwrap();
+        assert!(poll!(&mut first).is_ready() && poll!(&mut second).is_pending());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_with_its_timeout() {
+        let (store, _) = store();
+        store.wait_for_work(&wait()).await.unwrap();
+        store.wait_for_change(&[job().id], HOUR).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_dropped_wait_leaves_nothing_behind() {
+        let (store, _) = store();
+        let (request, ids) = (wait(), [job().id]);
+        {
+            let mut work = pin!(store.wait_for_work(&request));
+            let mut change = pin!(store.wait_for_change(&ids, HOUR));
+            assert!(poll!(&mut work).is_pending() && poll!(&mut change).is_pending());
+            assert!(!lock(&store.store.state).waiters.is_empty());
+        }
+        assert!(lock(&store.store.state).waiters.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_name_is_one_store_and_no_name_a_new_one() {
+        let named = MemoryBackend::connect("memory:backend-test").unwrap();
+        named.enqueue(&[job()]).await.unwrap();
+        drop(named);
+        let jobs = async |store: &dyn Backend| store.counts().await.unwrap().len();
+        let again = MemoryBackend::connect("memory:backend-test").unwrap();
+        assert_eq!(jobs(&*again).await, 1);
+        assert_eq!(jobs(&*again.reopen().await.unwrap()).await, 1);
+        assert_eq!(jobs(&*MemoryBackend::connect("memory:").unwrap()).await, 0);
+    }
+}

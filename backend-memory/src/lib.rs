@@ -30,10 +30,10 @@ mod backend;
 mod clock;
 mod config;
 mod error;
-pub mod machine;
+mod machine;
 mod waiters;
 
 pub use backend::MemoryBackend;
 pub use clock::{Clock, ManualClock};
 pub use config::MemoryConfig;
-pub use machine::Machine;
+pub use machine::{Answer, Changes, Command, Machine};

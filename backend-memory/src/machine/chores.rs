@@ -100,3 +100,106 @@ impl Machine {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use anyqueue_core::{Maintained, NewJob, QueueName, Retention, Schedule, State};
+
+    use crate::machine::testing::{
+        Fixture, LEASE, complete, fail, job, job_after, job_with_attempts, secs,
+    };
+
+    #[test]
+    fn maintain_ends_expired_leases_as_claim_does() {
+        let mut store = Fixture::default();
+        let again = store.enqueue(job()).id();
+        let spent = store.enqueue(job_with_attempts(1)).id();
+        let flagged = store.enqueue(job()).id();
+        store.claim(9);
+        store.cancel(flagged);
+        store.advance(LEASE);
+        assert_eq!(store.maintain(9, Retention::default()).expired, 3);
+        let states = [again, spent, flagged].map(|id| store.record(id).state);
+        assert_eq!(states, [State::Ready, State::Failed, State::Cancelled]);
+    }
+
+    #[test]
+    fn maintain_promotes_due_jobs_earliest_first_in_bounded_steps() {
+        let mut store = Fixture::default();
+        let ids = [3, 1, 2, 9].map(|delay| store.enqueue(job_after(secs(delay))).id());
+        store.advance(secs(3));
+        let ready = |store: &Fixture| ids.map(|id| store.record(id).state == State::Ready);
+        let done = store.maintain(2, Retention::default());
+        assert_eq!(done, Maintained { promoted: 2, more: true, ..Maintained::default() });
+        assert_eq!(ready(&store), [false, true, true, false]);
+        let done = store.maintain(2, Retention::default());
+        assert_eq!(done, Maintained { promoted: 1, ..Maintained::default() });
+        assert_eq!(ready(&store), [true, true, true, false]);
+    }
+
+    #[test]
+    fn each_outcome_is_purged_after_its_own_retention() {
+        let mut store = Fixture::default();
+        let waiting = store.enqueue(job_after(secs(99))).id();
+        let ids = [complete(), fail()].map(|outcome| {
+            store.enqueue(job());
+            let token = store.claim_one().token;
+            store.settle(token, outcome);
+            token.id
+        });
+        let cancelled = store.enqueue(job()).id();
+        store.cancel(cancelled);
+        let mut retention = Retention::default();
+        (retention.completed, retention.failed, retention.cancelled) = (secs(1), secs(3), secs(2));
+        let left = |store: &mut Fixture, jobs| {
+            let purged = store.maintain(jobs, retention).purged;
+            let found = store.machine.get(&[ids[0], cancelled, ids[1], waiting]);
+            (purged, found.iter().flatten().count())
+        };
+        assert_eq!(left(&mut store, 9), (0, 4));
+        for expected in [(1, 3), (1, 2), (1, 1), (0, 1)] {
+            store.advance(secs(1));
+            assert_eq!(left(&mut store, 9), expected);
+        }
+        assert_eq!(store.record(waiting).state, State::Scheduled);
+    }
+
+    #[test]
+    fn purge_is_bounded_and_the_queue_goes_with_its_last_job() {
+        let mut store = Fixture::default();
+        for _ in 0..3 {
+            let id = store.enqueue(job()).id();
+            store.cancel(id);
+        }
+        let purge = |store: &mut Fixture| store.maintain(2, Retention::all(secs(0)));
+        let done = purge(&mut store);
+        assert_eq!((done.purged, done.more), (2, true));
+        assert_eq!(store.machine.queues().len(), 1);
+        let done = purge(&mut store);
+        assert_eq!((done.purged, done.more), (1, false));
+        assert_eq!((store.machine.queues(), store.machine.counts()), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_bound_is_for_all_queues_and_outcomes_together() {
+        let mut store = Fixture::default();
+        let queues = ["a", "b"].map(|name| QueueName::new(name).unwrap());
+        for queue in &queues {
+            for schedule in [Schedule::Now, Schedule::Now, Schedule::After(LEASE)] {
+                store.enqueue(NewJob { queue: queue.clone(), schedule, ..job() });
+            }
+        }
+        store.claim_from(queues.into(), 9);
+        store.advance(LEASE);
+        let done = store.maintain(3, Retention::default());
+        assert_eq!((done.expired, done.promoted, done.more), (3, 2, true));
+
+        let mut store = Fixture::default();
+        for outcome in [complete(), complete(), fail(), fail()] {
+            store.enqueue(job());
+            let token = store.claim_one().token;
+            store.settle(token, outcome);
+        }
+        assert_eq!(store.maintain(3, Retention::all(secs(0))).purged, 3);
+    }
+}

@@ -38,3 +38,52 @@ impl Machine {
         Enqueued::Created(id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use anyqueue_core::{NewJob, Schedule, State};
+
+    use crate::machine::testing::{Fixture, job, secs};
+
+    #[test]
+    fn a_job_is_ready_or_scheduled_by_its_due_time() {
+        let mut store = Fixture::default();
+        store.advance(secs(100));
+        let (now, second) = (store.now, secs(1));
+        for (schedule, state, due) in [
+            (Schedule::Now, State::Ready, now),
+            (Schedule::After(secs(0)), State::Ready, now),
+            (Schedule::After(second), State::Scheduled, now.after(second)),
+            (Schedule::At(now.before(second)), State::Ready, now),
+            (Schedule::At(now.after(second)), State::Scheduled, now.after(second)),
+        ] {
+            let id = store.enqueue(NewJob { schedule, ..job() }).id();
+            let record = store.record(id);
+            assert_eq!((record.state, record.due_at), (state, due), "{schedule:?}");
+            assert_eq!(record.created_at, now);
+        }
+    }
+
+    #[test]
+    fn a_repeated_enqueue_changes_nothing() {
+        let new = job();
+        let (mut store, id) = Fixture::with(new.clone());
+        store.claim_one();
+        let before = store.record(id);
+        store.advance(secs(1));
+        let changed = NewJob { schedule: Schedule::After(secs(9)), ..new };
+        assert_eq!(store.enqueue(changed), anyqueue_core::Enqueued::Created(id));
+        assert_eq!(store.record(id), before);
+    }
+
+    #[test]
+    fn time_never_falls() {
+        let mut store = Fixture::default();
+        store.advance(secs(9));
+        store.enqueue(job());
+        let latest = store.now;
+        store.now = store.now.before(secs(5));
+        let id = store.enqueue(job()).id();
+        assert_eq!(store.record(id).created_at, latest);
+    }
+}

@@ -1,7 +1,8 @@
 //! [`Index`]: how a job is found other than by its id.
 //!
-//! Every change of a stored job goes through [`Index::change`] or
-//! [`Index::refile`], so that the indexes cannot forget one.
+//! A change of a stored job goes through [`Index::change`] or
+//! [`Index::refile`], so that the indexes cannot forget one; only what no
+//! index knows, progress and the flag of a cancellation, is changed in place.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

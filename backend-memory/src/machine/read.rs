@@ -80,3 +80,75 @@ impl Machine {
         .min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use anyqueue_core::{Filter, Flow, NewJob, Page, QueueInfo, QueueName, State};
+
+    use crate::machine::Command;
+    use crate::machine::testing::{Fixture, LEASE, job, job_after, queue, secs};
+
+    #[test]
+    fn pages_go_from_the_newest_to_the_oldest_while_jobs_are_added() {
+        let mut store = Fixture::default();
+        let mut ids: Vec<_> = (0..5).map(|_| store.enqueue(job()).id()).collect();
+        ids.reverse();
+        let (mut page, mut seen) = (Page::first(2), vec![]);
+        loop {
+            let listing = store.machine.list(&Filter::any(), &page);
+            seen.extend(listing.jobs.iter().map(|job| job.id));
+            store.enqueue(job());
+            match listing.next {
+                Some(next) => page = Page::first(2).after(next),
+                None => break,
+            }
+        }
+        assert_eq!(seen, ids);
+    }
+
+    #[test]
+    fn a_list_that_fills_its_last_page_has_no_next_one() {
+        let mut store = Fixture::default();
+        let cancelled = store.enqueue(job()).id();
+        store.cancel(cancelled);
+        store.enqueue(job());
+        let filter = Filter::any().state(State::Cancelled);
+        let listing = store.machine.list(&filter, &Page::first(1));
+        assert_eq!((listing.jobs[0].id, listing.next), (cancelled, None));
+    }
+
+    #[test]
+    fn a_queue_is_known_while_it_holds_a_job_or_is_paused() {
+        let mut store = Fixture::default();
+        let paused = QueueName::new("paused").unwrap();
+        let set = |store: &mut Fixture, flow| {
+            store.apply(Command::SetFlow { queue: paused.clone(), flow });
+        };
+        set(&mut store, Flow::Paused);
+        store.enqueue(job());
+        let open = QueueInfo { name: queue(), flow: Flow::Open };
+        let known = QueueInfo { name: paused.clone(), flow: Flow::Paused };
+        assert_eq!(store.machine.queues(), [open.clone(), known]);
+        assert_eq!(store.machine.counts().len(), 1);
+        set(&mut store, Flow::Open);
+        assert_eq!(store.machine.queues(), [open]);
+    }
+
+    #[test]
+    fn the_next_moment_is_that_of_the_first_ready_due_or_expiring_job() {
+        let mut store = Fixture::default();
+        let next = |store: &Fixture| store.machine.next_due(&[queue()]);
+        let start = store.now;
+        assert_eq!(next(&store), None);
+        store.enqueue(job_after(secs(60)));
+        assert_eq!(next(&store), Some(start.after(secs(60))));
+        store.enqueue(job());
+        assert_eq!(next(&store), Some(start));
+        store.claim(1);
+        assert_eq!(next(&store), Some(start.after(LEASE)));
+        store.enqueue(NewJob { queue: QueueName::new("other").unwrap(), ..job() });
+        assert_eq!(next(&store), Some(start.after(LEASE)));
+        store.apply(Command::SetFlow { queue: queue(), flow: Flow::Paused });
+        assert_eq!(next(&store), None);
+    }
+}

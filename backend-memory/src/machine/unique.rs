@@ -121,8 +121,99 @@ impl Keys {
     }
 
     #[cfg(test)]
+    pub(super) fn is_holder(&self, id: JobId) -> bool {
+        self.held.values().any(|holder| holder.id == id)
+    }
+
+    #[cfg(test)]
     pub(super) fn holder(&self, job: &JobRecord) -> Option<JobId> {
         let key = job.unique.as_ref()?.key.clone();
         Some(self.held.get(&(job.queue.clone(), key))?.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyqueue_core::{Enqueued, NewJob, Outcome, QueueName, Retention, Retried, UniquePolicy};
+
+    use crate::machine::testing::{
+        Fixture, complete, fail, job_with_attempts, job_with_key, outcomes, secs,
+    };
+    use crate::machine::{Answer, Command};
+
+    const UNFINISHED: UniquePolicy = UniquePolicy::WhileUnfinished;
+    const PERIOD: UniquePolicy = UniquePolicy::ForPeriod(secs(60));
+
+    #[test]
+    fn a_key_is_held_once_in_its_queue_and_the_first_of_a_batch_wins() {
+        let jobs = vec![
+            job_with_key(UNFINISHED),
+            job_with_key(PERIOD),
+            NewJob { queue: QueueName::new("other").unwrap(), ..job_with_key(UNFINISHED) },
+        ];
+        let [a, b, c] = [0, 1, 2].map(|n: usize| jobs[n].id);
+        let mut store = Fixture::default();
+        let answer = store.apply(Command::Enqueue(jobs));
+        let expected = vec![Enqueued::Created(a), Enqueued::Existing(a), Enqueued::Created(c)];
+        assert_eq!(answer, Answer::Enqueued(expected));
+        assert_eq!(store.machine.get(&[b]), [None]);
+    }
+
+    #[test]
+    fn a_key_while_unfinished_is_freed_by_every_end_and_by_nothing_else() {
+        for outcome in outcomes() {
+            let (mut store, token) = Fixture::with_claimed(job_with_key(UNFINISHED));
+            store.settle(token, outcome.clone());
+            let ended = store.record(token.id).state.is_finished();
+            let next = store.enqueue(job_with_key(UNFINISHED));
+            assert_eq!(matches!(next, Enqueued::Created(_)), ended, "{outcome:?}");
+        }
+        let NewJob { unique, .. } = job_with_key(UNFINISHED);
+        let (mut store, id) = Fixture::with(NewJob { unique, ..job_with_attempts(1) });
+        store.claim_one();
+        store.advance(secs(60));
+        assert_eq!(store.enqueue(job_with_key(UNFINISHED)), Enqueued::Existing(id));
+        store.claim(1);
+        let next = store.enqueue(job_with_key(UNFINISHED));
+        assert!(matches!(next, Enqueued::Created(_)), "the lease expired, no attempt is left");
+    }
+
+    #[test]
+    fn a_key_for_a_period_is_held_to_its_end_whatever_becomes_of_the_job() {
+        let new = job_with_key(PERIOD);
+        let (mut store, token) = Fixture::with_claimed(new.clone());
+        store.settle(token, complete());
+        store.maintain(9, Retention::all(secs(0)));
+        assert_eq!(store.machine.get(&[token.id]), [None], "it is purged");
+        store.advance(secs(59));
+        assert_eq!(store.enqueue(job_with_key(UNFINISHED)), Enqueued::Existing(token.id));
+        assert_eq!(store.enqueue(new), Enqueued::Created(token.id));
+        assert_eq!(store.machine.get(&[token.id]), [None], "it is not run twice");
+        store.advance(secs(1));
+        let next = job_with_key(UNFINISHED);
+        assert_eq!(store.enqueue(next.clone()), Enqueued::Created(next.id));
+    }
+
+    #[test]
+    fn a_job_that_outlives_its_period_frees_nobody_elses_key() {
+        let (mut store, old) = Fixture::with_claimed(job_with_key(PERIOD));
+        store.advance(secs(60));
+        let new = store.enqueue(job_with_key(UNFINISHED)).id();
+        store.settle(old, Outcome::Release);
+        store.cancel(old.id);
+        assert_eq!(store.enqueue(job_with_key(PERIOD)), Enqueued::Existing(new));
+        assert_eq!(store.retry(old.id), Retried::Ready, "its period is over for good");
+    }
+
+    #[test]
+    fn maintain_forgets_keys_whose_period_is_over() {
+        let (mut store, token) = Fixture::with_claimed(job_with_key(PERIOD));
+        store.settle(token, fail());
+        store.advance(secs(59));
+        store.maintain(9, Retention::default());
+        assert_eq!(store.machine.index.keys.to_stored().len(), 1);
+        store.advance(secs(1));
+        store.maintain(9, Retention::default());
+        assert_eq!(store.machine.index.keys, super::Keys::default());
     }
 }

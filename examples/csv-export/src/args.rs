@@ -59,8 +59,12 @@ impl Role {
 impl Args {
     /// The store's URL. It may hold a password: never print it.
     pub(crate) fn store_url(&self) -> String {
-        self.store
-            .clone()
-            .unwrap_or_else(|| format!("sqlite://{}", self.data.join("jobs.db").display()))
+        let in_data = || {
+            let path = self.data.join("jobs.db").display().to_string();
+            // What means something else in a URL than in a path.
+            let path = path.replace('%', "%25").replace('?', "%3F");
+            format!("sqlite://{path}")
+        };
+        self.store.clone().unwrap_or_else(in_data)
     }
 }

@@ -103,7 +103,7 @@ fn fill(path: &Path, rows: u32) -> rusqlite::Result<()> {
                 customer.name,
                 customer.country.as_str(),
                 product,
-                1 + skewed(&mut rng, 8) as i64,
+                1 + skewed(&mut rng, 8),
                 price,
                 status(&mut rng, DAYS - 1 - day).as_str(),
             ])?;

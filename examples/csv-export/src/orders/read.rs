@@ -91,8 +91,7 @@ impl Reader {
     pub(crate) fn count(&self) -> Result<u64, OrdersError> {
         self.with_parameters(Limit::ALL, |parameters| {
             let mut count = self.connection.prepare(self.view.count_sql())?;
-            let rows: i64 = count.query_row(parameters, |row| row.get(0))?;
-            Ok(rows.unsigned_abs())
+            Ok(count.query_row(parameters, |row| row.get(0))?)
         })
     }
 

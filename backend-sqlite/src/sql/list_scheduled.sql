@@ -1,0 +1,10 @@
+-- The first page of the scheduled jobs of a queue: reads all of them by
+-- anyqueue_scheduled and sorts. Used where they are few among many jobs.
+SELECT b.id FROM anyqueue_jobs AS j INDEXED BY anyqueue_scheduled
+CROSS JOIN anyqueue_bodies AS b ON b.seq = j.seq
+WHERE j.queue = ?6 AND j.state = 0 AND b.id < ?1
+  AND (?3 IS NULL OR b.kind = ?3)
+  AND (?4 IS NULL OR b.created_at >= ?4)
+  AND (?5 IS NULL OR b.created_at < ?5)
+ORDER BY b.id DESC
+LIMIT ?2

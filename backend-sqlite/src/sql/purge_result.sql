@@ -1,0 +1,2 @@
+-- One of the deletes that purge a job, all in one transaction. By seq.
+DELETE FROM anyqueue_results WHERE seq = ?1
