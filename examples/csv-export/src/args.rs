@@ -10,7 +10,12 @@ use clap::{Parser, ValueEnum};
 #[command(version)]
 pub(crate) struct Args {
     /// The store of the jobs, as a URL [default: sqlite://DIR/jobs.db]
-    #[arg(long, value_name = "URL", env = "CSV_EXPORT_STORE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "CSV_EXPORT_STORE",
+        hide_env_values = true
+    )]
     pub(crate) store: Option<String>,
 
     /// Where the orders, the exported files and by default the jobs are kept

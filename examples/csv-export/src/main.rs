@@ -25,6 +25,10 @@ const KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// The time after which the work of a killed process is taken up by another.
 const LEASE: Duration = Duration::from_secs(3);
 
+/// How long exports may go on after the process was told to end. Others take up
+/// what is not done by then.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// How many exports one process runs at a time.
 const CONCURRENCY: usize = 4;
 
@@ -54,6 +58,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .register(export_csv)
             .concurrency(CONCURRENCY)
             .lease(LEASE)
+            .grace(GRACE)
             .start()
     });
     let worker = worker.transpose()?;

@@ -51,12 +51,20 @@ pub(super) fn write(
     reader.for_each(Limit::ALL, |row| {
         csv.write_record(row.iter().map(field))?;
         rows += 1;
-        if rows % batch == 0 { tell(rows) } else { Ok(()) }
+        if rows % batch == 0 {
+            tell(rows)
+        } else {
+            Ok(())
+        }
     })?;
     tell(rows)?;
 
-    let buffered = csv.into_inner().map_err(|e| io::Error::other(e.to_string()))?;
-    let mut file = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let buffered = csv
+        .into_inner()
+        .map_err(|e| io::Error::other(e.to_string()))?;
+    let mut file = buffered
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
     file.flush()?;
     let bytes = file.as_file().metadata()?.len();
     folder.finish(id, file)?;

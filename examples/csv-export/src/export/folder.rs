@@ -55,7 +55,9 @@ impl ExportFolder {
     /// Removes the files of exports that are older than their jobs are kept.
     pub(crate) fn sweep(&self, kept: Duration) -> io::Result<()> {
         let is_old = |file: &fs::Metadata| {
-            let age = file.modified().map(|time| SystemTime::now().duration_since(time));
+            let age = file
+                .modified()
+                .map(|time| SystemTime::now().duration_since(time));
             matches!(age, Ok(Ok(age)) if age > kept)
         };
         for entry in fs::read_dir(&self.0)? {

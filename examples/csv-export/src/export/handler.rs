@@ -38,7 +38,14 @@ pub(crate) async fn export_csv(
         tokio::task::spawn_blocking(move || {
             let exporter = ctx.state();
             let batch = exporter.batch();
-            csv_file::write(&exporter.orders, &exporter.folder, ctx.id(), job, batch, &tell)
+            csv_file::write(
+                &exporter.orders,
+                &exporter.folder,
+                ctx.id(),
+                job,
+                batch,
+                &tell,
+            )
         })
     };
     let followed = follow(&ctx, &mut written).await;
@@ -104,6 +111,9 @@ mod tests {
 
     #[test]
     fn thousands_are_grouped() {
-        assert_eq!([0, 999, 1_200, 1_234_567].map(grouped), ["0", "999", "1,200", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1_200, 1_234_567].map(grouped),
+            ["0", "999", "1,200", "1,234,567"]
+        );
     }
 }

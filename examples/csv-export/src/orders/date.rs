@@ -22,7 +22,11 @@ impl Date {
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let shifted = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+        let month = if shifted < 10 {
+            shifted + 3
+        } else {
+            shifted - 9
+        };
         let year = year_of_era + era * 400 + (month <= 2) as i64;
         (year, month, day)
     }
@@ -42,7 +46,13 @@ mod tests {
     #[test]
     fn days_have_their_names() {
         let names = [0, 59, 11_016, 19_358, 20_453].map(|day| Date(day).to_string());
-        let expected = ["1970-01-01", "1970-03-01", "2000-02-29", "2023-01-01", "2025-12-31"];
+        let expected = [
+            "1970-01-01",
+            "1970-03-01",
+            "2000-02-29",
+            "2023-01-01",
+            "2025-12-31",
+        ];
         assert_eq!(names, expected);
         assert_eq!(Date::from_unix_seconds(-1).to_string(), "1969-12-31");
     }

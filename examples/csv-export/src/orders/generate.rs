@@ -24,9 +24,30 @@ const FIRST_NAMES: [&str; 24] = [
 ];
 
 const LAST_NAMES: [&str; 24] = [
-    "Almeida", "Andersson", "Bauer", "Costa", "Dubois", "Eriksen", "Fischer", "García", "Haddad",
-    "Ito", "Jansen", "Kowalski", "Larsen", "Moreau", "Nakamura", "Novák", "O'Brien", "Okafor",
-    "Petrov", "Rossi", "Schäfer", "Silva", "Tanaka", "Weiß",
+    "Almeida",
+    "Andersson",
+    "Bauer",
+    "Costa",
+    "Dubois",
+    "Eriksen",
+    "Fischer",
+    "García",
+    "Haddad",
+    "Ito",
+    "Jansen",
+    "Kowalski",
+    "Larsen",
+    "Moreau",
+    "Nakamura",
+    "Novák",
+    "O'Brien",
+    "Okafor",
+    "Petrov",
+    "Rossi",
+    "Schäfer",
+    "Silva",
+    "Tanaka",
+    "Weiß",
 ];
 
 /// Shops among the customers. Two of them would be formulas to a spreadsheet,

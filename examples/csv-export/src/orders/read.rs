@@ -170,7 +170,12 @@ mod tests {
             let preview = orders.preview(*view, Filters::default(), 5_000).unwrap();
             assert!(preview.total > 0, "{view:?} is empty");
             assert_eq!(preview.total, preview.rows.len() as u64, "{view:?}");
-            assert!(preview.rows.iter().all(|row| row.len() == preview.columns.len()));
+            assert!(
+                preview
+                    .rows
+                    .iter()
+                    .all(|row| row.len() == preview.columns.len())
+            );
         }
     }
 

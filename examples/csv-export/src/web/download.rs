@@ -32,15 +32,24 @@ pub(super) async fn file(
         }
     };
     let bytes = file.metadata().await.map_err(|_| ApiError::Internal)?.len();
-    let view = job.payload.decode().map_or("export", |job: ExportCsv| job.view.as_str());
+    let view = job
+        .payload
+        .decode()
+        .map_or("export", |job: ExportCsv| job.view.as_str());
     let date = Date::from_unix_seconds(job.created_at.as_micros() / 1_000_000);
     let headers = [
-        (CONTENT_TYPE, "text/csv; charset=utf-8; header=present".to_owned()),
+        (
+            CONTENT_TYPE,
+            "text/csv; charset=utf-8; header=present".to_owned(),
+        ),
         (CONTENT_LENGTH, bytes.to_string()),
         (
             CONTENT_DISPOSITION,
             // Both parts are ours: letters, digits, dashes.
-            format!("attachment; filename=\"{}-{date}.csv\"", view.replace('_', "-")),
+            format!(
+                "attachment; filename=\"{}-{date}.csv\"",
+                view.replace('_', "-")
+            ),
         ),
     ];
     Ok((headers, Body::from_stream(ReaderStream::new(file))).into_response())

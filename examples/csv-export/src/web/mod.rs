@@ -80,7 +80,8 @@ impl State {
     async fn export(&self, session: Session, id: &str) -> Result<JobRecord, ApiError> {
         let id: JobId = id.parse().map_err(|_| ApiError::NotFound)?;
         let job = self.client().get(id).await?;
-        job.filter(|job| session.owns(job)).ok_or(ApiError::NotFound)
+        job.filter(|job| session.owns(job))
+            .ok_or(ApiError::NotFound)
     }
 }
 

@@ -14,7 +14,10 @@ use super::error::ApiError;
 /// comes from by `Sec-Fetch-Site`, older ones by `Origin`. A request with
 /// neither was made by a program, which has no visitor's cookies to abuse.
 pub(super) async fn layer(request: Request, next: Next) -> Response {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let reads = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
     if reads || is_same_origin(request.headers()) {
         next.run(request).await
     } else {
@@ -29,7 +32,10 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(ORIGIN) else {
         return true;
     };
-    let origin = origin.to_str().ok().and_then(|text| text.parse::<Uri>().ok());
+    let origin = origin
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse::<Uri>().ok());
     let (Some(origin), Some(host)) = (origin, headers.get(HOST)) else {
         return false;
     };

@@ -1,11 +1,11 @@
 //! The page: three files in the program, nothing from elsewhere.
 
 use axum::extract::Request;
+use axum::http::HeaderValue;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::HeaderValue;
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 
@@ -24,7 +24,10 @@ pub(super) async fn js() -> impl IntoResponse {
 }
 
 pub(super) async fn icon() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "image/svg+xml")], include_str!("../page/icon.svg"))
+    (
+        [(CONTENT_TYPE, "image/svg+xml")],
+        include_str!("../page/icon.svg"),
+    )
 }
 
 /// What every answer carries: nothing is cached, guessed, framed, or loaded
