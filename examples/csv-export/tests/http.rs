@@ -319,8 +319,8 @@ fn an_export_outlives_kill_9() {
         (&json!(2), &json!(5_000))
     );
     let expected = data.path().join(format!("exports/{id}.csv"));
-    assert_eq!(export_files(data.path()), [expected.clone()]);
     assert_eq!(count_rows(&expected), 5_000);
+    assert_eq!(export_files(data.path()), [expected]);
 }
 
 #[test]

@@ -129,7 +129,7 @@ function draw({ data, item }) {
   write(".badge", word);
   find(".running").hidden = isFinished(data);
   find("progress").value = data.percent;
-  write(".percent", `${data.percent} %`);
+  write(".percent", `${data.percent}%`);
   write(".message", messageOf(data));
   write(".reason", reasonOf(data));
   write(".facts", factsOf(data));
@@ -284,10 +284,8 @@ function fill(select, options) {
   for (const { value, label } of options) select.add(new Option(label, value));
 }
 
-const columnName = (name) => {
-  const words = name.replaceAll("_", " ");
-  return words === "id" ? "Order" : words[0].toUpperCase() + words.slice(1);
-};
+const capital = (word) => word[0].toUpperCase() + word.slice(1);
+const columnName = (name) => (name === "id" ? "Order" : capital(name.replaceAll("_", " ")));
 
 let previews = 0;
 
@@ -306,6 +304,7 @@ async function showPreview() {
     if (mine !== previews) return;
     byId("preview-note").textContent = explain(error);
     setTimeout(() => mine === previews && showPreview(), 2000);
+    return;
   }
   table.setAttribute("aria-busy", "false");
 }
@@ -326,6 +325,7 @@ function drawTable(table, columns, rows) {
     return element;
   };
   const text = (value, index) => {
+    if (columns[index] === "status") return capital(value);
     if (typeof value !== "number" || isPlain(columns[index])) return String(value);
     return isMoney(columns[index]) ? `€ ${amount.format(value)}` : number.format(value);
   };
@@ -359,6 +359,10 @@ byId("form").addEventListener("submit", async (event) => {
 byId("form").addEventListener("change", showPreview);
 byId("more").addEventListener("click", loadExports);
 setInterval(() => exportsById.forEach(draw), 15000);
+// What another tab has exported meanwhile.
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) api("/api/exports").then((list) => list.exports.forEach(update), () => {});
+});
 
 (async () => {
   loadExports();

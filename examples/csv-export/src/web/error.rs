@@ -54,8 +54,8 @@ impl ApiError {
             Self::CrossOrigin => "the request came from another site".to_owned(),
             Self::Conflict(state) => format!("the export is {state}"),
             Self::Gone => "the file was removed; export it again".to_owned(),
-            Self::Orders => "the orders cannot be read right now; try again".to_owned(),
-            Self::Store => "the job store cannot be reached right now; try again".to_owned(),
+            Self::Orders => "the orders cannot be read right now".to_owned(),
+            Self::Store => "the job store cannot be reached right now".to_owned(),
             Self::Internal => "something went wrong on our side".to_owned(),
         }
     }

@@ -218,6 +218,12 @@ impl Browser {
         }
     }
 
+    /// As wide as a telephone, nearly: Chromium has a smallest window.
+    pub(crate) async fn narrow(&self) {
+        let resized = self.page.set_window_size(500, 1_100).await;
+        resized.expect("the window has another size");
+    }
+
     pub(crate) async fn screenshot(&self, name: &str) {
         let folder = std::env::var_os("ANYQUEUE_SCREENSHOTS")
             .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);

@@ -269,6 +269,8 @@ async fn past_exports_are_the_sessions_own(stage: &Stage<'_>) {
         .until("document.querySelectorAll('.export').length === 2")
         .await;
     assert_eq!(browser.value(names).await, before);
+    browser.narrow().await;
+    browser.screenshot("dark-narrow").await;
 
     let other = stage.driver.browser(Scheme::Light).await;
     let played = AssertUnwindSafe(async {
