@@ -8,9 +8,10 @@ mod http {
 }
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 
 use common::{App, Launch, count_rows, export_files};
-use http::visitor::{Answer, Visitor};
+use http::visitor::Visitor;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -329,14 +330,13 @@ fn a_shutdown_ends_open_streams_and_gives_the_work_back() {
     let export = visitor.post("/api/exports", &all_orders()).is(202);
     let id = export["id"].as_str().unwrap().to_owned();
     visitor.until(&id, |export| export["percent"].as_u64() >= Some(1));
-    let open = std::thread::spawn({
-        let (visitor, path) = (visitor.clone(), format!("/api/exports/{id}/events"));
-        move || visitor.get(&path)
-    });
+    let events = visitor.begin(&format!("/api/exports/{id}/events"));
+    let mut lines = BufReader::new(events.into_body().into_reader()).lines();
+    lines.next().unwrap().unwrap();
     let port = app.port();
     assert!(app.terminate().success());
     assert_eq!(export_files(data.path()), Vec::<std::path::PathBuf>::new());
-    let _: Answer = open.join().unwrap();
+    assert!(lines.all(|line| line.is_ok()), "the stream broke");
     let _app = Launch::new(data.path()).port(port).start();
     let ended = visitor.until(&id, |export| export["state"] == "completed");
     assert_eq!(

@@ -10,13 +10,26 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use fantoccini::{Client, ClientBuilder, Locator};
-use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use thirtyfour::components::SelectElement;
+use thirtyfour::{By, ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, WebElement};
 
 /// Tells a hang from a result; nothing here takes as long.
 const BOUND: Duration = Duration::from_secs(45);
+
+/// Quiet and headless, without calls home.
+const ARGUMENTS: [&str; 9] = [
+    "--headless=new",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1100,1150",
+];
 
 /// A chromedriver on a free port; started by the first who needs it.
 pub(crate) struct Driver {
@@ -31,7 +44,7 @@ pub(crate) enum Scheme {
 }
 
 pub(crate) struct Browser {
-    page: Client,
+    page: WebDriver,
     profile: TempDir,
 }
 
@@ -64,44 +77,28 @@ impl Driver {
     pub(crate) async fn browser(&self, scheme: Scheme) -> Browser {
         let profile = tempfile::tempdir().expect("a folder for the profile");
         fs::create_dir(profile.path().join("downloads")).expect("a folder for downloads");
-        let mut arguments = vec![
-            "--headless=new".to_owned(),
-            "--disable-gpu".to_owned(),
-            "--disable-quic".to_owned(),
-            "--disable-dev-shm-usage".to_owned(),
-            "--no-first-run".to_owned(),
-            "--disable-background-networking".to_owned(),
-            "--disable-component-update".to_owned(),
-            "--disable-sync".to_owned(),
-            "--window-size=1100,1150".to_owned(),
-            format!("--user-data-dir={}", profile.path().display()),
-        ];
+        let mut capabilities = DesiredCapabilities::chrome();
+        let mut add = |argument: &str| capabilities.add_arg(argument).expect(argument);
+        ARGUMENTS.iter().copied().for_each(&mut add);
+        add(&format!("--user-data-dir={}", profile.path().display()));
         if fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0) {
             // Chromium's sandbox refuses to start for root.
-            arguments.push("--no-sandbox".to_owned());
+            add("--no-sandbox");
         }
-        let scheme = match scheme {
-            Scheme::Dark => 0,
-            Scheme::Light => 1,
-        };
-        arguments.push(format!("--blink-settings=preferredColorScheme={scheme}"));
-        let capabilities = json!({
-            "goog:chromeOptions": {
-                "args": arguments,
-                "prefs": {
-                    "download.default_directory": profile.path().join("downloads"),
-                    "download.prompt_for_download": false,
-                },
-            },
+        add(match scheme {
+            Scheme::Dark => "--blink-settings=preferredColorScheme=0",
+            Scheme::Light => "--blink-settings=preferredColorScheme=1",
         });
-        let Value::Object(capabilities) = capabilities else {
-            unreachable!("it was written as an object");
-        };
-        let page = ClientBuilder::new(HttpConnector::new())
-            .capabilities(capabilities)
-            .connect(&format!("http://127.0.0.1:{}", self.port()))
-            .await
-            .expect("chromium starts");
+        let preferences = json!({
+            "download.default_directory": profile.path().join("downloads"),
+            "download.prompt_for_download": false,
+        });
+        capabilities
+            .add_experimental_option("prefs", preferences)
+            .expect("preferences are JSON");
+        let address = format!("http://127.0.0.1:{}", self.port());
+        let page = WebDriver::new(address, capabilities).await;
+        let page = page.expect("chromium starts");
         Browser { page, profile }
     }
 }
@@ -118,7 +115,7 @@ impl Drop for Driver {
 impl Browser {
     /// Ends the browser. Without it, it would outlive the tests.
     pub(crate) async fn close(self) {
-        let _ = self.page.close().await;
+        let _ = self.page.quit().await;
     }
 
     pub(crate) async fn open(&self, url: &str) {
@@ -134,8 +131,8 @@ impl Browser {
     /// What a script's expression is now.
     pub(crate) async fn value(&self, expression: &str) -> Value {
         let script = format!("return ({expression});");
-        let value = self.page.execute(&script, Vec::new()).await;
-        value.expect(expression)
+        let value = self.page.execute(script, Vec::new()).await;
+        value.expect(expression).json().clone()
     }
 
     /// Waits until a script's expression is true.
@@ -166,40 +163,30 @@ impl Browser {
         self.until_state("running").await;
     }
 
+    async fn find(&self, selector: &str) -> WebElement {
+        let found = self.page.find(By::Css(selector)).await;
+        found.expect(selector)
+    }
+
     pub(crate) async fn click(&self, selector: &str) {
-        let element = self
-            .page
-            .find(Locator::Css(selector))
-            .await
-            .expect(selector);
+        let element = self.find(selector).await;
         element.click().await.expect(selector);
     }
 
     pub(crate) async fn is_shown(&self, selector: &str) -> bool {
-        let element = self
-            .page
-            .find(Locator::Css(selector))
-            .await
-            .expect(selector);
+        let element = self.find(selector).await;
         element.is_displayed().await.expect(selector)
     }
 
     pub(crate) async fn text(&self, selector: &str) -> String {
-        let element = self
-            .page
-            .find(Locator::Css(selector))
-            .await
-            .expect(selector);
+        let element = self.find(selector).await;
         element.text().await.expect(selector)
     }
 
     /// Picks a view and clicks on "Export to CSV".
     pub(crate) async fn export(&self, view: &str) {
-        let select = self
-            .page
-            .find(Locator::Css("#view"))
-            .await
-            .expect("a choice of views");
+        let select = SelectElement::new(&self.find("#view").await).await;
+        let select = select.expect("a choice of views");
         select.select_by_value(view).await.expect(view);
         self.click("#export").await;
     }
@@ -220,7 +207,7 @@ impl Browser {
 
     /// As wide as a telephone, nearly: Chromium has a smallest window.
     pub(crate) async fn narrow(&self) {
-        let resized = self.page.set_window_size(500, 1_100).await;
+        let resized = self.page.set_window_rect(0, 0, 500, 1_100).await;
         resized.expect("the window has another size");
     }
 
@@ -228,15 +215,18 @@ impl Browser {
         let folder = std::env::var_os("ANYQUEUE_SCREENSHOTS")
             .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
         fs::create_dir_all(&folder).expect("a folder for screenshots");
-        let image = self.page.screenshot().await.expect("a screenshot");
+        let image = self.page.screenshot_as_png().await.expect("a screenshot");
         fs::write(folder.join(format!("{name}.png")), image).expect("it is written");
     }
 }
 
-/// Chromium writes under another name until a download is complete.
+/// Chromium reserves the name with an empty file, writes under another one, and
+/// renames the complete file.
 fn finished_download(folder: &Path) -> Option<PathBuf> {
     let files = fs::read_dir(folder).expect("it is there");
-    files
-        .map(|file| file.expect("it can be read").path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "csv"))
+    let is_complete = |path: &PathBuf| {
+        path.extension().is_some_and(|extension| extension == "csv")
+            && fs::metadata(path).is_ok_and(|file| file.len() > 0)
+    };
+    files.flatten().map(|file| file.path()).find(is_complete)
 }

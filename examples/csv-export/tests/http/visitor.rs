@@ -45,8 +45,14 @@ impl Visitor {
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
+        Answer::read(self.begin(path))
+    }
+
+    /// Returns when the answer has begun.
+    pub(crate) fn begin(&self, path: &str) -> Response<Body> {
         let request = self.agent.get(format!("{}{path}", self.base));
-        Answer::read(request.header("cookie", self.session()).call())
+        let answer = request.header("cookie", self.session()).call();
+        answer.expect("it answers")
     }
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
@@ -68,7 +74,7 @@ impl Visitor {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Answer::read(request.send(body))
+        Answer::read(request.send(body).expect("it answers"))
     }
 
     pub(crate) fn exports(&self) -> Vec<Value> {
@@ -91,8 +97,9 @@ impl Visitor {
 }
 
 impl Answer {
-    fn read(answer: Result<Response<Body>, ureq::Error>) -> Self {
-        let (parts, mut body) = answer.expect("it answers").into_parts();
+    /// Returns when the answer has ended.
+    fn read(answer: Response<Body>) -> Self {
+        let (parts, mut body) = answer.into_parts();
         Self {
             status: parts.status.as_u16(),
             headers: parts.headers,
