@@ -8,7 +8,7 @@ use anyqueue_conformance_tests::{CaseOutcome, Delegate, Fixture, Requirement, ch
 use anyqueue_core::{
     Backend, Cancelled, ClaimRequest, ClaimedJob, Enqueued, Error, ErrorKind, Filter, Flow,
     Holding, JobId, JobRecord, Listing, MaintainLimits, Maintained, NewJob, Operation, Outcome,
-    Page, QueueCounts, QueueName, Retention, Schedule, Settled, Settlement, State, Token,
+    Page, QueueCounts, QueueName, Retention, Settled, Settlement, State, Timestamp, Token,
     WaitRequest, async_trait,
 };
 use anyqueue_memory::MemoryBackend;
@@ -44,8 +44,8 @@ macro_rules! around {
     };
 }
 
-/// A test for each broken backend: some of the cases with this in their names
-/// must fail, and none may be missing. Also the list of all of them.
+/// A test for each broken backend: at least one of the cases whose names start
+/// so must fail. Also the list of all of them.
 macro_rules! caught {
     ($($test:ident: $broken:ident by $prefix:literal;)+) => {
         $(#[test]
@@ -76,7 +76,8 @@ caught! {
     enqueues_a_repetition: EnqueuesARepetition by "enqueue_repeat__makes_no";
     ignores_unique_keys: IgnoresUniqueKeys by "unique__a_held_key";
     stores_one_by_one: StoresOneByOne by "cancel_safety__of_an_enqueue";
-    reverses_answers: ReversesAnswers by "settle_batch__";
+    reverses_answers: ReversesAnswers by "settle_batch__one_stale";
+    reverses_holdings: ReversesHoldings by "stale__heartbeats_among";
     fails_the_batch: FailsTheBatch by "settle_batch__one_stale";
     drops_results: DropsResults by "settle__complete_keeps";
     charges_releases: ChargesReleases by "attempts__";
@@ -104,11 +105,9 @@ impl Delegate for Unbroken {
 #[test]
 fn the_cases_pass_where_nothing_is_broken() {
     for result in check(Memory(|memory| wrap(Unbroken(memory))), "") {
-        let well = matches!(
-            result.outcome,
-            CaseOutcome::Passed | CaseOutcome::Ignored(_)
-        );
-        assert!(well, "{}: {:?}", result.name, result.outcome);
+        if let CaseOutcome::Failed(report) = result.outcome {
+            panic!("{}: {report}", result.name);
+        }
     }
 }
 
@@ -267,6 +266,19 @@ impl Delegate for HidesTheFlag {
     }
 }
 
+/// The answers of a heartbeat are in the wrong order.
+struct ReversesHoldings(Arc<dyn Backend>);
+
+#[async_trait]
+impl Delegate for ReversesHoldings {
+    around!();
+    async fn heartbeat(&self, tokens: &[Token], lease: Duration) -> Result<Vec<Holding>, Error> {
+        let mut answers = self.0.heartbeat(tokens, lease).await?;
+        answers.reverse();
+        Ok(answers)
+    }
+}
+
 /// A job that is due later is acknowledged and forgotten.
 struct ForgetsDelayedJobs(Arc<dyn Backend>);
 
@@ -274,11 +286,10 @@ struct ForgetsDelayedJobs(Arc<dyn Backend>);
 impl Delegate for ForgetsDelayedJobs {
     around!();
     async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, Error> {
-        let now = jobs
-            .iter()
-            .filter(|job| job.schedule == Schedule::Now)
-            .cloned();
-        self.0.enqueue(&now.collect::<Vec<_>>()).await?;
+        let now = Timestamp::host_now();
+        let mut kept = jobs.to_vec();
+        kept.retain(|job| job.schedule.due_at(now) == now);
+        self.0.enqueue(&kept).await?;
         Ok(jobs.iter().map(|job| Enqueued::Created(job.id)).collect())
     }
 }
