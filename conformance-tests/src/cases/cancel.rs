@@ -26,7 +26,7 @@ cases! { "cancel";
         a_release_ends_cancelled [Cancel];
         from_another_handle [Cancel];
     }
-    law cancel_repeat "a repetition answers as the first did; a job that ended otherwise answers `Finished` and does not change" {
+    law cancel_repeat "a repeated cancel changes nothing more: it answers `Done` once the job is cancelled, `Requested` while it runs on; a job that ended otherwise answers `Finished`" {
         of_a_waiting_job [Cancel];
         of_a_running_job [Cancel];
         of_a_finished_job_changes_nothing [Cancel];

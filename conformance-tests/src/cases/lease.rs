@@ -25,7 +25,7 @@ cases! { "lease";
         its_holder_may_extend_it;
         its_holder_may_report_progress [Progress];
     }
-    law maintain "maintain is safe from every worker at once; it does for expiry what claim does" {
+    law maintain "maintain is safe from every worker at once; it does for expiry what claim does; `more` says that a bound was reached" {
         ends_what_has_expired;
         fails_what_has_no_attempt_left;
         cancels_what_is_flagged [Cancel];

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use anyqueue_core::{Enqueued, JobId, Outcome, Retention, Retried, State, Unique, UniquePolicy};
+use anyqueue_core::{
+    Enqueued, JobId, NewJob, Outcome, Retention, Retried, State, Unique, UniquePolicy,
+};
 
-use crate::asserts::{Verdict, eventually, holds, same};
+use crate::asserts::{Failure, Verdict, eventually, holds, same};
 use crate::case::cases;
 use crate::handle::Handle;
 use crate::samples::{FAR, SOON, complete, fail, job, retry, snooze, unique, unique_for};
@@ -29,12 +31,14 @@ cases! { "unique";
     law unique_period "for a period, counted from the enqueue, whatever becomes of the job; purging does not free the key earlier" {
         survives_completion [Unique];
         survives_purge [Unique, Purge];
+        a_purged_holder_enqueued_again_is_created_and_not_run [Unique, Purge];
         is_over_in_time_while_the_job_waits [Unique];
         meets_the_other_policy [Unique];
     }
-    law retry_by_hand "it takes its unique key again (while unfinished), or answers `Existing` where another job holds it" {
+    law retry_by_hand "a key that is held while unfinished is taken again, or answers `Existing` where another job holds it; a key for a period is left as it is, since its period counts from the enqueue" {
         takes_its_key_again [Unique, Retry];
         answers_existing_where_another_holds_it [Unique, Retry];
+        leaves_a_key_for_a_period_as_it_is [Unique, Retry];
     }
 }
 
@@ -115,7 +119,7 @@ async fn is_freed_by_the_end_of_a_flagged_job(store: Store) -> Verdict {
 async fn is_freed_by_the_last_lease_s_expiry(store: Store) -> Verdict {
     let a = store.open().await?;
     let retry = crate::samples::attempts("q", 1).retry;
-    a.put(&anyqueue_core::NewJob {
+    a.put(&NewJob {
         retry,
         ..unique("q", "k")
     })
@@ -235,16 +239,31 @@ async fn survives_completion(store: Store) -> Verdict {
 
 async fn survives_purge(store: Store) -> Verdict {
     let a = store.open().await?;
-    let id = a.put(&unique_for("q", "k", FAR)).await?;
+    let holder = purged(&a).await?;
+    is_held(&a, holder.id).await
+}
+
+async fn a_purged_holder_enqueued_again_is_created_and_not_run(store: Store) -> Verdict {
+    let a = store.open().await?;
+    let holder = purged(&a).await?;
+    a.put(&holder).await?;
+    a.claims_none("q").await?;
+    is_held(&a, holder.id).await
+}
+
+/// A job that holds its key for a long period, completed and purged.
+async fn purged(a: &Handle) -> Result<NewJob, Failure> {
+    let holder = unique_for("q", "k", FAR);
+    a.put(&holder).await?;
     let token = a.take("q").await?.token;
     a.accepted(token, complete()).await?;
     eventually("the job is purged", async || {
         a.maintain_with(1_000, Retention::all(Duration::ZERO))
             .await?;
-        Ok(a.find(id).await?.is_none().then_some(()))
+        Ok(a.find(holder.id).await?.is_none().then_some(()))
     })
     .await?;
-    is_held(&a, id).await
+    Ok(holder)
 }
 
 async fn is_over_in_time_while_the_job_waits(store: Store) -> Verdict {
@@ -326,4 +345,20 @@ async fn answers_existing_where_another_holds_it(store: Store) -> Verdict {
         UniquePolicy::WhileUnfinished,
     )?;
     same("the claimed jobs", a.claim_ids("q", 9).await?, vec![second])
+}
+
+async fn leaves_a_key_for_a_period_as_it_is(store: Store) -> Verdict {
+    let a = store.open().await?;
+    let id = a.put(&unique_for("q", "k", SOON)).await?;
+    let token = a.take("q").await?.token;
+    a.accepted(token, fail()).await?;
+    a.pass(a.record(id).await?.created_at.after(SOON)).await?;
+    let next = a.put(&unique("q", "k")).await?;
+    same(
+        "the answer to retry",
+        a.retry_one(id).await?,
+        Retried::Ready,
+    )?;
+    is_held(&a, next).await?;
+    a.in_state(id, State::Ready).await.map(drop)
 }
