@@ -63,7 +63,10 @@ local function fetch(ids)
     for from = 1, #ids, 4000 do
         local to = math.min(from + 3999, #ids)
         local found = call('HMGET', s, unpack(ids, from, to))
-        for i = from, to do states[ids[i]] = found[i - from + 1] end
+        for i = from, to do
+            -- What the script itself has changed is not there yet.
+            if states[ids[i]] == nil then states[ids[i]] = found[i - from + 1] end
+        end
     end
 end
 
