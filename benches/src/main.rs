@@ -45,6 +45,7 @@ async fn speed(store: &str, rounds: usize) -> Result<(), Failure> {
     let mut table = Table::default();
     let insert = table.base("bare insert");
     let many = table.beside("enqueue_many, 500 a call", insert);
+    let two = table.beside("enqueue_many, 500 a call, from 2 tasks", insert);
     let singly = table.beside("enqueue, one by one from 64 tasks", insert);
     let loops = table.base("bare claim and settle");
     let worker = table.beside("worker, settled jobs", loops);
@@ -52,13 +53,17 @@ async fn speed(store: &str, rounds: usize) -> Result<(), Failure> {
         let mut round = bare::open(store).await?;
         let client = Client::connect(&round.url).await?;
         table.add(insert, rate(JOBS, round.bare.insert(JOBS)).await?);
-        table.add(many, rate(JOBS, ours::enqueue_many(&client, JOBS)).await?);
+        table.add(
+            many,
+            rate(JOBS, ours::enqueue_many(&client, JOBS, 1)).await?,
+        );
         table.add(loops, rate(JOBS, round.bare.drain(JOBS)).await?);
         table.add(worker, rate(JOBS, ours::drain(&client, JOBS)).await?);
         table.add(
             singly,
-            rate(JOBS, ours::enqueue_singly(&client, JOBS)).await?,
+            rate(JOBS, ours::enqueue_singly(&client, JOBS, 64)).await?,
         );
+        table.add(two, rate(JOBS, ours::enqueue_many(&client, JOBS, 2)).await?);
     }
     println!("{store}, {JOBS} jobs a round, {rounds} rounds, thousand jobs/s\n\n{table}");
     Ok(())
@@ -91,7 +96,7 @@ async fn backlog(store: &str, rounds: usize) -> Result<(), Failure> {
         for (row, waiting) in [(few, FEW), (many, MANY)] {
             let round = bare::open(store).await?;
             let client = Client::connect(&round.url).await?;
-            ours::enqueue_many(&client, waiting + JOBS).await?;
+            ours::enqueue_many(&client, waiting + JOBS, 2).await?;
             table.add(row, rate(JOBS, ours::drain(&client, JOBS)).await?);
         }
     }

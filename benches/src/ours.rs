@@ -25,26 +25,45 @@ fn job() -> Noop {
     Noop("x".repeat(98))
 }
 
-/// Enqueues by calls of [`BATCH`] jobs, one call after the other.
-pub(crate) async fn enqueue_many(client: &Client, jobs: usize) -> Result<(), Error> {
-    for _ in 0..jobs / BATCH {
+/// Enqueues by calls of [`BATCH`] jobs, from this many tasks.
+pub(crate) async fn enqueue_many(client: &Client, jobs: usize, tasks: usize) -> Result<(), Error> {
+    in_tasks(client, jobs / BATCH, tasks, |client| async move {
         let built: Vec<NewJob> = (0..BATCH)
             .map(|_| client.job(job()).build())
             .collect::<Result<_, _>>()?;
-        client.enqueue_many(&built).await?;
-    }
-    Ok(())
+        client.enqueue_many(&built).await.map(drop)
+    })
+    .await
 }
 
-/// Enqueues one job a call, from 64 tasks.
-pub(crate) async fn enqueue_singly(client: &Client, jobs: usize) -> Result<(), Error> {
-    const TASKS: usize = 64;
-    let tasks: Vec<_> = (0..TASKS)
+/// Enqueues one job a call, from this many tasks.
+pub(crate) async fn enqueue_singly(
+    client: &Client,
+    jobs: usize,
+    tasks: usize,
+) -> Result<(), Error> {
+    in_tasks(client, jobs, tasks, |client| async move {
+        client.enqueue(job()).await.map(drop)
+    })
+    .await
+}
+
+/// Shares calls out among tasks that make one after the other.
+async fn in_tasks<F>(
+    client: &Client,
+    calls: usize,
+    tasks: usize,
+    call: impl Fn(Client) -> F + Copy + Send + 'static,
+) -> Result<(), Error>
+where
+    F: Future<Output = Result<(), Error>> + Send,
+{
+    let tasks: Vec<_> = (0..tasks)
         .map(|task| {
             let client = client.clone();
             tokio::spawn(async move {
-                for _ in (task..jobs).step_by(TASKS) {
-                    client.enqueue(job()).await?;
+                for _ in (task..calls).step_by(tasks) {
+                    call(client.clone()).await?;
                 }
                 Ok::<_, Error>(())
             })
