@@ -62,6 +62,12 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
         "memory" => Ok(anyqueue_memory::MemoryBackend::connect(url)?),
         #[cfg(not(feature = "memory"))]
         "memory" => Err(missing("memory")),
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" | "redis-cluster" | "rediss-cluster" => {
+            Ok(anyqueue_redis::RedisBackend::connect(url)?)
+        }
+        #[cfg(not(feature = "redis"))]
+        "redis" | "rediss" | "redis-cluster" | "rediss-cluster" => Err(missing("redis")),
         #[cfg(feature = "sqlite")]
         "sqlite" => Ok(anyqueue_sqlite::SqliteBackend::connect(url)?),
         #[cfg(not(feature = "sqlite"))]
@@ -79,7 +85,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
     }
 }
 
-#[cfg(not(all(feature = "memory", feature = "sqlite")))]
+#[cfg(not(all(feature = "memory", feature = "redis", feature = "sqlite")))]
 fn missing(feature: &str) -> Error {
     let message = format!(
         "this build has no such backend; enable feature `{feature}` of crate `anyqueue`: cargo add \

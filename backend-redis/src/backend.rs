@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyqueue_core::{
-    Backend, Cancelled, Capabilities, Capability, ClaimRequest, ClaimedJob, Enqueued, Error,
-    Filter, Flow, Holding, JobId, JobRecord, Listing, MaintainLimits, Maintained, NewJob,
-    Operation, Page, ProgressUpdate, QueueCounts, QueueInfo, QueueName, Retried, Settled,
-    Settlement, Token, WaitRequest, async_trait,
+    Backend, Cancelled, Capabilities, ClaimRequest, ClaimedJob, Enqueued, Error, Filter, Flow,
+    Holding, JobId, JobRecord, Listing, MaintainLimits, Maintained, NewJob, Operation, Page,
+    ProgressUpdate, QueueCounts, QueueInfo, QueueName, Retried, Settled, Settlement, Token,
+    WaitRequest, async_trait,
 };
 use tokio::time::sleep;
 
@@ -24,7 +24,7 @@ pub(crate) const NAME: &str = "redis";
 /// A handle on a store, with connections of its own. Clones share them.
 #[derive(Debug, Clone)]
 pub struct RedisBackend {
-    store: Arc<Store>,
+    pub(crate) store: Arc<Store>,
     listeners: Arc<Listeners>,
     watchers: Arc<Watchers>,
 }
@@ -63,8 +63,9 @@ impl Backend for RedisBackend {
         NAME
     }
 
+    /// Everything, [`enqueue_in`](RedisBackend::enqueue_in) included.
     fn capabilities(&self) -> Capabilities {
-        Capabilities::all(self.store.durability()).without(Capability::TransactionalEnqueue)
+        Capabilities::all(self.store.durability())
     }
 
     async fn prepare(&self) -> Result<(), Error> {
@@ -79,7 +80,10 @@ impl Backend for RedisBackend {
     }
 
     async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, Error> {
-        judged(Operation::Enqueue, enqueue::enqueue(&self.store, jobs).await)
+        judged(
+            Operation::Enqueue,
+            enqueue::enqueue(&self.store, jobs).await,
+        )
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<ClaimedJob>, Error> {
@@ -92,11 +96,17 @@ impl Backend for RedisBackend {
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Error> {
-        judged(Operation::Settle, settle::settle(&self.store, settlements).await)
+        judged(
+            Operation::Settle,
+            settle::settle(&self.store, settlements).await,
+        )
     }
 
     async fn progress(&self, updates: &[ProgressUpdate]) -> Result<Vec<Holding>, Error> {
-        judged(Operation::Progress, settle::progress(&self.store, updates).await)
+        judged(
+            Operation::Progress,
+            settle::progress(&self.store, updates).await,
+        )
     }
 
     async fn cancel(&self, ids: &[JobId]) -> Result<Vec<Cancelled>, Error> {
@@ -124,11 +134,17 @@ impl Backend for RedisBackend {
     }
 
     async fn set_flow(&self, queue: &QueueName, flow: Flow) -> Result<(), Error> {
-        judged(Operation::SetFlow, control::set_flow(&self.store, queue, flow).await)
+        judged(
+            Operation::SetFlow,
+            control::set_flow(&self.store, queue, flow).await,
+        )
     }
 
     async fn maintain(&self, limits: &MaintainLimits) -> Result<Maintained, Error> {
-        judged(Operation::Maintain, chores::maintain(&self.store, limits).await)
+        judged(
+            Operation::Maintain,
+            chores::maintain(&self.store, limits).await,
+        )
     }
 
     /// Returns at once where a job is claimable already.

@@ -111,7 +111,11 @@ impl Watchers {
         if lock(&self.topics).subscription.is_some() {
             return Ok(());
         }
-        let mut subscriber = store.connections.subscriber().await.map_err(|error| Failure::from(error).of_connect())?;
+        let mut subscriber = store
+            .connections
+            .subscriber()
+            .await
+            .map_err(|error| Failure::from(error).of_connect())?;
         subscriber.psubscribe(store.channels()).await?;
         let topics = Arc::clone(&self.topics);
         let mut messages = subscriber.into_on_message();

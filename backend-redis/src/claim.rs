@@ -1,8 +1,6 @@
 //! Who gets which job.
 
-use anyqueue_core::{
-    ClaimRequest, ClaimedJob, QueueName, RetryPolicy, Token,
-};
+use anyqueue_core::{ClaimRequest, ClaimedJob, QueueName, RetryPolicy, Token};
 use redis::Value;
 
 use crate::connection::{bytes, int, list, unexpected};

@@ -194,15 +194,24 @@ mod tests {
         assert_eq!(addresses("redis-cluster://u:p@h:1,i:2"), ["h:1", "i:2"]);
         let config = RedisConfig::from_url("redis://u%40:p%2F@h/3?prefix=jobs.&timeout=5").unwrap();
         let settings = config.nodes[0].redis_settings();
-        assert_eq!((settings.username(), settings.password()), (Some("u@"), Some("p/")));
+        assert_eq!(
+            (settings.username(), settings.password()),
+            (Some("u@"), Some("p/"))
+        );
         assert_eq!(settings.db(), 3);
-        assert_eq!((config.prefix.as_str(), config.timeout.as_secs()), ("jobs.", 5));
+        assert_eq!(
+            (config.prefix.as_str(), config.timeout.as_secs()),
+            ("jobs.", 5)
+        );
         assert_eq!(config.topology, Topology::Single);
         let config = RedisConfig::from_url("rediss-cluster://h").unwrap();
         assert_eq!(config.topology, Topology::Cluster);
         assert!(matches!(
             config.nodes[0].addr(),
-            redis::ConnectionAddr::TcpTls { insecure: false, .. }
+            redis::ConnectionAddr::TcpTls {
+                insecure: false,
+                ..
+            }
         ));
     }
 
@@ -228,7 +237,10 @@ mod tests {
             assert!(text.contains(advice), "{url}: {text}");
             assert!(!text.contains("hunter2"), "{url}: {text}");
         }
-        let debug = format!("{:?}", RedisConfig::from_url("redis://u:hunter2@h").unwrap());
+        let debug = format!(
+            "{:?}",
+            RedisConfig::from_url("redis://u:hunter2@h").unwrap()
+        );
         assert!(!debug.contains("hunter2"), "{debug}");
     }
 }

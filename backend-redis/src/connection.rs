@@ -105,9 +105,10 @@ impl Connections {
     pub(crate) async fn everywhere(&self, command: &Cmd) -> Result<Vec<Value>, Failure> {
         let (generation, link) = self.link().await?;
         let answer = match link {
-            Link::Single(mut connection) => {
-                command.query_async(&mut connection).await.map(|one| vec![one])
-            }
+            Link::Single(mut connection) => command
+                .query_async(&mut connection)
+                .await
+                .map(|one| vec![one]),
             Link::Cluster(mut connection) => {
                 let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
                 let answers = connection.route_command(command.clone(), all).await;
@@ -255,7 +256,9 @@ async fn open(
         .set_connection_timeout(Some(CONNECT))
         .set_response_timeout(timeout);
     let client = Client::open(node.clone())?;
-    client.get_multiplexed_async_connection_with_config(&config).await
+    client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await
 }
 
 /// The node at `host:port`, with the settings of another one.

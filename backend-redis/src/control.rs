@@ -43,7 +43,12 @@ async fn each<A>(
     script: &Script,
     read: impl Fn(&mut Reader<'_>) -> Result<A, Failure>,
 ) -> Result<Vec<A>, Failure> {
-    let parts = cut(by_shard(ids, |id| Shard::of_job(*id)), MOST, usize::MAX, |_: &JobId| 0);
+    let parts = cut(
+        by_shard(ids, |id| Shard::of_job(*id)),
+        MOST,
+        usize::MAX,
+        |_: &JobId| 0,
+    );
     let make = async |shard, ids: Vec<&JobId>| {
         let packed: Vec<u8> = ids.iter().flat_map(|id| *id.as_bytes()).collect();
         let answer = bytes(store.run(shard, script, &[&packed]).await?)?;

@@ -25,15 +25,13 @@ const UNIQUE: u64 = 128;
 /// script up to [`MOST`] jobs or [`BYTES`] bytes, all or none.
 pub(crate) async fn enqueue(store: &Store, jobs: &[NewJob]) -> Result<Vec<Enqueued>, Failure> {
     let shards = by_shard(jobs, |job| Shard::of_job(job.id));
-    let parts = cut(shards, MOST, BYTES, |job: &NewJob| job.payload.as_str().len());
+    let parts = cut(shards, MOST, BYTES, |job: &NewJob| {
+        job.payload.as_str().len()
+    });
     in_parts(parts, jobs.len(), |shard, jobs| part(store, shard, jobs)).await
 }
 
-async fn part(
-    store: &Store,
-    shard: Shard,
-    jobs: Vec<&NewJob>,
-) -> Result<Vec<Enqueued>, Failure> {
+async fn part(store: &Store, shard: Shard, jobs: Vec<&NewJob>) -> Result<Vec<Enqueued>, Failure> {
     let arguments = arguments(&jobs)?;
     let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
     let answer = store.run_registered(shard, &ENQUEUE, &arguments).await?;
@@ -41,11 +39,14 @@ async fn part(
 }
 
 /// The arguments of `enqueue.lua` behind the first.
-fn arguments(jobs: &[&NewJob]) -> Result<Vec<Vec<u8>>, Failure> {
+pub(crate) fn arguments(jobs: &[&NewJob]) -> Result<Vec<Vec<u8>>, Failure> {
     let mut ids = HashSet::with_capacity(jobs.len());
     let twice = !jobs.iter().all(|job| ids.insert(job.id));
     let mut queues: Vec<&QueueName> = Vec::new();
-    let bytes: usize = jobs.iter().map(|job| job.payload.as_str().len() + 128).sum();
+    let bytes: usize = jobs
+        .iter()
+        .map(|job| job.payload.as_str().len() + 128)
+        .sum();
     let mut items = Writer(Vec::with_capacity(bytes));
     for job in jobs {
         let queue = match queues.iter().position(|queue| **queue == job.queue) {
@@ -58,7 +59,11 @@ fn arguments(jobs: &[&NewJob]) -> Result<Vec<Vec<u8>>, Failure> {
         item(job, queue, &mut items)?;
     }
     let mut arguments = vec![if twice { b"twice".to_vec() } else { Vec::new() }, items.0];
-    arguments.extend(queues.iter().map(|queue| queue.as_str().as_bytes().to_vec()));
+    arguments.extend(
+        queues
+            .iter()
+            .map(|queue| queue.as_str().as_bytes().to_vec()),
+    );
     Ok(arguments)
 }
 

@@ -47,7 +47,6 @@ impl Failure {
         self
     }
 
-
     /// Core's error for the call that this ends.
     pub(crate) fn into_error(self, operation: Operation) -> Error {
         let error = match self.source {
@@ -119,7 +118,11 @@ fn judge_server(kind: Server, error: &RedisError) -> (ErrorKind, Option<&'static
             ErrorKind::Denied,
             Some("the user may not do this; the crate's documentation lists what it needs"),
         ),
-        Server::ResponseError if error.detail().is_some_and(|text| text.contains("max number")) => {
+        Server::ResponseError
+            if error
+                .detail()
+                .is_some_and(|text| text.contains("max number")) =>
+        {
             (ErrorKind::Unavailable, None)
         }
         _ => (ErrorKind::Internal, None),

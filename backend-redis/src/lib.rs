@@ -14,6 +14,7 @@ mod read;
 mod script;
 mod settle;
 mod store;
+mod transaction;
 mod wake;
 mod wire;
 

@@ -30,12 +30,17 @@ pub(crate) async fn prepare(store: &Store) -> Result<(), Failure> {
 /// Marks the store, or refuses one that a newer version has marked.
 async fn mark(store: &Store) -> Result<(), Failure> {
     let mut set = redis::cmd("SET");
-    set.arg(store.version_key()).arg(VERSION).arg("NX").arg("GET");
+    set.arg(store.version_key())
+        .arg(VERSION)
+        .arg("NX")
+        .arg("GET");
     let found = match store.connections.command(&set).await? {
         Value::Nil => return Ok(()),
         found => bytes(found)?,
     };
-    let found: u32 = utf8(&found)?.parse().map_err(|_| Failure::corrupt("version"))?;
+    let found: u32 = utf8(&found)?
+        .parse()
+        .map_err(|_| Failure::corrupt("version"))?;
     if found > VERSION {
         let message = format!(
             "the store is of version {found}, this program knows up to {VERSION}; update the \
@@ -119,7 +124,11 @@ impl Settings {
                         "no" => 1,
                         _ => 0,
                     };
-                    if self.fsync.as_deref().is_none_or(|known| rank(fsync) < rank(known)) {
+                    if self
+                        .fsync
+                        .as_deref()
+                        .is_none_or(|known| rank(fsync) < rank(known))
+                    {
                         self.fsync = Some(fsync.to_owned());
                     }
                 }
@@ -184,7 +193,10 @@ mod tests {
         let of = |lines: &[&str], fsync| settings(lines, fsync).durability();
         assert_eq!(of(&["aof_enabled:1\r"], Some("always")), Durability::Host);
         assert_eq!(of(&["aof_enabled:1"], Some("no")), Durability::Crash);
-        assert_eq!(of(&["aof_enabled:1"], Some("everysec")), Durability::Process);
+        assert_eq!(
+            of(&["aof_enabled:1"], Some("everysec")),
+            Durability::Process
+        );
         assert_eq!(of(&["aof_enabled:1"], None), Durability::Process);
         assert_eq!(of(&["aof_enabled:0"], Some("always")), Durability::Process);
         assert_eq!(of(&[], Some("always")), Durability::Process);
@@ -194,13 +206,20 @@ mod tests {
     fn old_servers_and_evicting_ones_are_refused_with_what_to_do() {
         let refusal = |lines: &[&str]| {
             let refused = settings(lines, None).check().map_err(|failure| {
-                failure.into_error(anyqueue_core::Operation::Prepare).to_string()
+                failure
+                    .into_error(anyqueue_core::Operation::Prepare)
+                    .to_string()
             });
             refused.err().unwrap_or_default()
         };
         assert!(refusal(&["redis_version:6.2.14"]).contains("older than Redis 7.0"));
         assert!(refusal(&["maxmemory_policy:allkeys-lru"]).contains("noeviction"));
-        for fine in ["redis_version:7.0.0", "redis_version:10.1", "maxmemory_policy:noeviction", "maxmemory_policy:volatile-lru"] {
+        for fine in [
+            "redis_version:7.0.0",
+            "redis_version:10.1",
+            "maxmemory_policy:noeviction",
+            "maxmemory_policy:volatile-lru",
+        ] {
             assert_eq!(refusal(&[fine]), "", "{fine}");
         }
     }

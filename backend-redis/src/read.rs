@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyqueue_core::{
     Cursor, Filter, Flow, JobId, JobRecord, Listing, Page, QueueCounts, QueueInfo, QueueName,
-    StateCounts, State, Timestamp,
+    State, StateCounts, Timestamp,
 };
 use redis::Value;
 
@@ -23,7 +23,12 @@ const LOOK: usize = 500;
 
 /// Each id's record, or `None`.
 pub(crate) async fn get(store: &Store, ids: &[JobId]) -> Result<Vec<Option<JobRecord>>, Failure> {
-    let parts = cut(by_shard(ids, |id| Shard::of_job(*id)), MOST, usize::MAX, |_: &JobId| 0);
+    let parts = cut(
+        by_shard(ids, |id| Shard::of_job(*id)),
+        MOST,
+        usize::MAX,
+        |_: &JobId| 0,
+    );
     let make = async |shard, ids: Vec<&JobId>| records(store, shard, &ids).await;
     in_parts(parts, ids.len(), make).await
 }
@@ -61,11 +66,7 @@ fn record(id: JobId, parts: Value) -> Result<Option<JobRecord>, Failure> {
 
 /// A page of the jobs that match, highest id first: the matches of every
 /// shard, merged.
-pub(crate) async fn page(
-    store: &Store,
-    filter: &Filter,
-    page: &Page,
-) -> Result<Listing, Failure> {
+pub(crate) async fn page(store: &Store, filter: &Filter, page: &Page) -> Result<Listing, Failure> {
     let limit = page.limit.clamp(1, Page::MAX_LIMIT) as usize;
     let shards = match &filter.queue {
         Some(queue) => vec![Shard::of_queue(queue)],
@@ -74,7 +75,9 @@ pub(crate) async fn page(
     let after = page.after.map(Cursor::id);
     let found = store
         // One more than the page holds tells whether another follows.
-        .each(shards, |shard| matching(store, shard, filter, after, limit + 1))
+        .each(shards, |shard| {
+            matching(store, shard, filter, after, limit + 1)
+        })
         .await?;
     let found: BTreeSet<JobId> = found.into_iter().flatten().collect();
     let more = found.len() > limit;
@@ -97,10 +100,15 @@ async fn matching(
     most: usize,
 ) -> Result<Vec<JobId>, Failure> {
     let mut after = after.map_or_else(Vec::new, |id| id.as_bytes().to_vec());
-    let states: String = filter.states.iter().map(|s| s.as_u8().to_string()).collect();
+    let states: String = filter
+        .states
+        .iter()
+        .map(|s| s.as_u8().to_string())
+        .collect();
     let queue = filter.queue.as_ref().map_or("", |queue| queue.as_str());
     let kind = filter.kind.as_ref().map_or("", |kind| kind.as_str());
-    let time = |time: Option<Timestamp>| time.map_or_else(String::new, |t| t.as_micros().to_string());
+    let time =
+        |time: Option<Timestamp>| time.map_or_else(String::new, |t| t.as_micros().to_string());
     let (from, before) = (time(filter.created_from), time(filter.created_before));
     let look = LOOK.to_string();
     let mut found = Vec::new();
@@ -168,19 +176,32 @@ async fn all(store: &Store) -> Result<Vec<Queue>, Failure> {
         hash.arg(store.key(shard, "m"));
         shard_queues(list(store.connections.command(&hash).await?)?)
     };
-    let mut all: Vec<Queue> = store.each(shards, of_shard).await?.into_iter().flatten().collect();
+    let mut all: Vec<Queue> = store
+        .each(shards, of_shard)
+        .await?
+        .into_iter()
+        .flatten()
+        .collect();
     all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     Ok(all)
 }
 
 fn shard_queues(fields: Vec<Value>) -> Result<Vec<Queue>, Failure> {
-    let fields = fields.into_iter().map(bytes).collect::<Result<Vec<_>, _>>()?;
+    let fields = fields
+        .into_iter()
+        .map(bytes)
+        .collect::<Result<Vec<_>, _>>()?;
     let field = |wanted: &str| {
         let mut pairs = fields.chunks_exact(2);
-        pairs.find(|pair| pair[0] == wanted.as_bytes()).map(|pair| &pair[1])
+        pairs
+            .find(|pair| pair[0] == wanted.as_bytes())
+            .map(|pair| &pair[1])
     };
     let mut queues = Vec::new();
-    for pair in fields.chunks_exact(2).filter(|pair| pair[0].starts_with(b"q")) {
+    for pair in fields
+        .chunks_exact(2)
+        .filter(|pair| pair[0].starts_with(b"q"))
+    {
         let number = utf8(&pair[1])?;
         let mut counts = StateCounts::default();
         for state in State::ALL {
@@ -208,7 +229,10 @@ pub(crate) async fn next_due(
     let shards = by_shard(queues, Shard::of_queue);
     let mut first = None;
     for (shard, queues) in shards {
-        let names: Vec<&[u8]> = queues.iter().map(|(_, queue)| queue.as_str().as_bytes()).collect();
+        let names: Vec<&[u8]> = queues
+            .iter()
+            .map(|(_, queue)| queue.as_str().as_bytes())
+            .collect();
         let micros = int(&store.run(shard, &NEXT, &names).await?)?;
         if let Ok(micros) = u64::try_from(micros) {
             let span = std::time::Duration::from_micros(micros);

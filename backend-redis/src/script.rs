@@ -31,7 +31,10 @@ impl Script {
 
 fn call(command: &str, script: &str, keys: &[&[u8]], arguments: &[&[u8]]) -> Cmd {
     let parts = [keys, arguments];
-    let bytes = parts.iter().flat_map(|part| part.iter()).map(|part| part.len());
+    let bytes = parts
+        .iter()
+        .flat_map(|part| part.iter())
+        .map(|part| part.len());
     let bytes = bytes.sum::<usize>() + script.len() + 32;
     let mut call = Cmd::with_capacity(3 + keys.len() + arguments.len(), bytes);
     call.arg(command).arg(script).arg(keys.len());

@@ -112,11 +112,17 @@ impl Store {
         if answer != b"U" {
             return Ok(answer);
         }
+        self.register(shard).await?;
+        all[0] = b"registered";
+        bytes(self.run(shard, script, &all).await?)
+    }
+
+    /// Makes a shard known to lists, counts and chores.
+    pub(crate) async fn register(&self, shard: Shard) -> Result<(), Failure> {
         let mut add = redis::cmd("SADD");
         add.arg(self.shards_key()).arg(shard.0);
         self.connections.command(&add).await?;
-        all[0] = b"registered";
-        bytes(self.run(shard, script, &all).await?)
+        Ok(())
     }
 
     /// The shards that may hold something, in no order.

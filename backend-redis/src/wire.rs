@@ -72,7 +72,9 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn uint(&mut self, bytes: usize) -> Result<u64, Failure> {
         let taken = self.take(bytes)?;
-        Ok(taken.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+        Ok(taken
+            .iter()
+            .fold(0, |value, byte| value << 8 | u64::from(*byte)))
     }
 
     pub(crate) fn byte(&mut self) -> Result<u8, Failure> {
@@ -238,7 +240,8 @@ impl Body {
         let backoff = Backoff::from_stored(backoff).map_err(|_| Failure::corrupt("backoff"))?;
         let trace = Some(from.text(2)?).filter(|text| !text.is_empty());
         let trace = trace.map(TraceContext::new).transpose();
-        let tags = (0..from.byte()?).map(|_| Tag::new(from.text(1)?).map_err(|_| Failure::corrupt("tag")));
+        let tags =
+            (0..from.byte()?).map(|_| Tag::new(from.text(1)?).map_err(|_| Failure::corrupt("tag")));
         let tags = tags.collect::<Result<_, _>>()?;
         let unique = match from.byte()? {
             0 => None,
@@ -350,7 +353,10 @@ pub(crate) fn record(id: JobId, parts: [&[u8]; 7]) -> Result<JobRecord, Failure>
         _ => None,
     };
     // A byte in front: an empty reason is one.
-    let reason = reason.split_first().map(|(_, reason)| utf8(reason)).transpose()?;
+    let reason = reason
+        .split_first()
+        .map(|(_, reason)| utf8(reason))
+        .transpose()?;
     Ok(JobRecord {
         id,
         queue: queue_name(queue)?,

@@ -22,7 +22,10 @@ impl Fixture for Server {
     }
 
     async fn open(&self, store: &str) -> Result<Arc<dyn Backend>, Error> {
-        Ok(RedisBackend::connect(&common::with_prefix(&common::url(), store))?)
+        Ok(RedisBackend::connect(&common::with_prefix(
+            &common::url(),
+            store,
+        ))?)
     }
 
     async fn remove(&self, store: &str) {

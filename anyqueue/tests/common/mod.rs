@@ -19,6 +19,8 @@ impl Store {
                 format!("memory:{}", JobId::new(&anyqueue::QueueName::default()))
             }
             "sqlite" => format!("sqlite://{}/jobs.db", dir.path().display()),
+            #[cfg(feature = "redis")]
+            "redis" => redis::url(),
             other => panic!("no store for {other}"),
         };
         Self { url, _dir: dir }
@@ -32,6 +34,50 @@ impl Store {
         Client::connect_with(&self.url, options)
             .await
             .expect("the store opens")
+    }
+}
+
+/// A prefix of its own on the server that `ANYQUEUE_TEST_REDIS_URL` names.
+#[cfg(feature = "redis")]
+mod redis {
+    use anyqueue::{JobId, QueueName};
+    use anyqueue_redis::redis;
+
+    pub(super) fn url() -> String {
+        let server = std::env::var("ANYQUEUE_TEST_REDIS_URL")
+            .expect("ANYQUEUE_TEST_REDIS_URL is set: `scripts/servers up redis`");
+        format!("{server}?prefix={}:", JobId::new(&QueueName::default()))
+    }
+
+    /// Removes what starts with the URL's prefix.
+    pub(super) fn remove(url: &str) -> redis::RedisResult<()> {
+        let Some((server, prefix)) = url.split_once("?prefix=") else {
+            return Ok(());
+        };
+        let mut connection = redis::Client::open(server)?.get_connection()?;
+        let mut cursor = 0_u64;
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(format!("{prefix}*"));
+            let (next, keys): (u64, Vec<Vec<u8>>) =
+                scan.arg("COUNT").arg(1_000).query(&mut connection)?;
+            if !keys.is_empty() {
+                redis::cmd("UNLINK").arg(keys).exec(&mut connection)?;
+            }
+            if next == 0 {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Drop for Store {
+    fn drop(&mut self) {
+        if self.url.starts_with("redis") {
+            let _ = redis::remove(&self.url);
+        }
     }
 }
 
@@ -53,6 +99,13 @@ macro_rules! on_every_store {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
                 case(&common::Store::new("sqlite")).await;
+            }
+
+            #[cfg(feature = "redis")]
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs a server: set ANYQUEUE_TEST_REDIS_URL, then `-- --ignored redis`"]
+            async fn redis() {
+                case(&common::Store::new("redis")).await;
             }
         }
     )*};

@@ -4,6 +4,8 @@
 use anyqueue_conformance_tests::Requirement;
 use anyqueue_redis::redis;
 
+pub(crate) mod server;
+
 const URL: &str = "ANYQUEUE_TEST_REDIS_URL";
 
 /// Required in CI, also where the server is missing: then its absence fails.

@@ -1,6 +1,7 @@
 //! The bare loop on each store: what the store itself can do, with nothing of
 //! a queue's promises but a claim that no two can make.
 
+mod redis;
 mod sqlite;
 
 use std::any::Any;
@@ -35,8 +36,9 @@ pub(crate) struct Round {
 /// Opens a fresh place on the store of this name.
 pub(crate) async fn open(store: &str) -> Result<Round, Failure> {
     match store {
+        "redis" => redis::open().await,
         "sqlite" => sqlite::open(),
-        _ => Err(format!("no bare loop for {store:?}; there is one for: sqlite").into()),
+        _ => Err(format!("no bare loop for {store:?}; there is one for: redis, sqlite").into()),
     }
 }
 
