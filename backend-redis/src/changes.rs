@@ -1,4 +1,4 @@
-//! [`Watchers`]: waits for changes of jobs, told by a channel a shard.
+//! [`Watchers`]: waits for changes of jobs, told by the store's channel.
 //!
 //! Scripts publish the ids of the jobs that they change, where the shard's
 //! key `v` says that someone watches. It lives for a few seconds and is
@@ -116,7 +116,7 @@ impl Watchers {
             .subscriber()
             .await
             .map_err(|error| Failure::from(error).of_connect())?;
-        subscriber.psubscribe(store.channels()).await?;
+        subscriber.subscribe(store.channel()).await?;
         let topics = Arc::clone(&self.topics);
         let mut messages = subscriber.into_on_message();
         let mut state = lock(&self.topics);

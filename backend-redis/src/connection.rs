@@ -73,6 +73,7 @@ impl Link {
 
 impl Connections {
     pub(crate) fn new(config: RedisConfig) -> Self {
+        choose_cryptography(&config);
         Self {
             config,
             current: Mutex::default(),
@@ -245,6 +246,16 @@ impl Connections {
             }
         }
         Err(last.unwrap_or_else(timed_out))
+    }
+}
+
+/// Lets TLS work in a program that has chosen no cryptography for rustls, or
+/// has built in more than one.
+fn choose_cryptography(config: &RedisConfig) {
+    let tls = |node: &ConnectionInfo| matches!(node.addr(), ConnectionAddr::TcpTls { .. });
+    if config.nodes.iter().any(tls) && rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Another thread may have been quicker.
+        let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }
 

@@ -57,16 +57,9 @@ impl Store {
         format!("{}{{{}}}:{last}", self.prefix(), shard.0)
     }
 
-    /// The pattern of all shards' channels.
-    pub(crate) fn channels(&self) -> String {
-        let mut pattern = String::new();
-        for c in self.prefix().chars() {
-            if matches!(c, '*' | '?' | '[' | ']' | '^' | '\\') {
-                pattern.push('\\');
-            }
-            pattern.push(c);
-        }
-        pattern + "{*}:c"
+    /// The channel that changes are published on.
+    pub(crate) fn channel(&self) -> String {
+        format!("{}changes", self.prefix())
     }
 
     /// The key of what the store is: its version.

@@ -25,7 +25,8 @@
 --   N:s  N:r   zsets   scheduled by due time; running by the end of the lease
 --   w:<name>   list    at most one ticket: there may be work
 --   i:<inbox>  list    tickets taken by a process; o: zset of inboxes
---   v, c       string  someone watches jobs of this shard; the channel
+--   v          string  someone watches jobs of this shard: then changes are
+--                      published on the store's channel, <prefix>changes
 local call, pack, parse = redis.call, struct.pack, struct.unpack
 local sub, band, concat = string.sub, bit.band, table.concat
 local base = sub(KEYS[1], 1, -2)
@@ -225,6 +226,6 @@ local function flush()
         if not paused then wake(name) end
     end
     if #changed > 0 and call('EXISTS', base .. 'v') == 1 then
-        call('PUBLISH', base .. 'c', concat(changed))
+        call('PUBLISH', base:match('^[^{]*') .. 'changes', concat(changed))
     end
 end
