@@ -1,6 +1,6 @@
 //! Who gets which job.
 
-use anyqueue_core::{ClaimRequest, ClaimedJob, QueueName, RetryPolicy, Token};
+use anyqueue_core::{ClaimRequest, ClaimedJob, Kind, QueueName, RetryPolicy, Token};
 use redis::Value;
 
 use crate::connection::{bytes, int, list, unexpected};
@@ -69,16 +69,21 @@ async fn part(
     let [more, jobs] = answer;
     let (more, jobs) = (int(&more)? != 0, bytes(jobs)?);
     let mut from = Reader(&jobs);
+    let mut kind = None;
     while !from.is_empty() {
-        claimed.push(job(&mut from, queue)?);
+        claimed.push(job(&mut from, queue, &mut kind)?);
     }
     Ok((jobs.len(), more))
 }
 
-fn job(from: &mut Reader<'_>, queue: &QueueName) -> Result<ClaimedJob, Failure> {
+fn job(
+    from: &mut Reader<'_>,
+    queue: &QueueName,
+    kind: &mut Option<Kind>,
+) -> Result<ClaimedJob, Failure> {
     let id = from.id()?;
     let moving = Moving::read(from)?;
-    let body = Body::after_head(from)?;
+    let body = Body::after_head(from, kind)?;
     Ok(ClaimedJob {
         token: Token {
             id,

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use anyqueue_core::{Enqueued, NewJob, QueueName, Schedule, UniquePolicy};
+use anyqueue_core::{Enqueued, NewJob, Priority, QueueName, Schedule, UniquePolicy};
 
 use crate::error::Failure;
-use crate::script::ENQUEUE;
+use crate::script::{ENQUEUE, ENQUEUE_PLAIN};
 use crate::store::{Shard, Store, by_shard, cut, in_parts};
 use crate::wire::{Body, Reader, Writer, micros};
 
@@ -32,10 +32,64 @@ pub(crate) async fn enqueue(store: &Store, jobs: &[NewJob]) -> Result<Vec<Enqueu
 }
 
 async fn part(store: &Store, shard: Shard, jobs: Vec<&NewJob>) -> Result<Vec<Enqueued>, Failure> {
+    let mut ids = HashSet::with_capacity(jobs.len());
+    if jobs.iter().all(|job| is_plain(job) && ids.insert(job.id)) {
+        return part_plain(store, shard, &jobs).await;
+    }
     let arguments = arguments(&jobs)?;
     let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
     let answer = store.run_registered(shard, &ENQUEUE, &arguments).await?;
     answers(&jobs, &answer)
+}
+
+/// Whether `enqueue_plain.lua` can store it.
+fn is_plain(job: &NewJob) -> bool {
+    job.schedule == Schedule::Now && job.unique.is_none() && job.tags.is_empty()
+}
+
+async fn part_plain(
+    store: &Store,
+    shard: Shard,
+    jobs: &[&NewJob],
+) -> Result<Vec<Enqueued>, Failure> {
+    // By queue and priority, in the order of the items within.
+    let mut groups: Vec<(&QueueName, Priority, Vec<&NewJob>)> = Vec::new();
+    for &job in jobs {
+        let group = groups
+            .iter_mut()
+            .find(|(queue, priority, _)| *priority == job.priority && **queue == job.queue);
+        match group {
+            Some((_, _, group)) => group.push(job),
+            None => groups.push((&job.queue, job.priority, vec![job])),
+        }
+    }
+    let mut heads = vec![groups.len().to_string().into_bytes()];
+    let bytes: usize = jobs.iter().map(|job| job.payload.as_str().len() + 64).sum();
+    let (mut bodies, mut ends) = (Writer(Vec::with_capacity(bytes)), Vec::new());
+    for (queue, priority, group) in &groups {
+        heads.push(queue.as_str().as_bytes().to_vec());
+        heads.push(priority.as_u8().to_string().into_bytes());
+        heads.push(group.len().to_string().into_bytes());
+        for job in group {
+            bodies.uint(u64::from(priority.as_u8()), 1);
+            bodies.uint(0, 1);
+            bodies.uint(u64::from(job.retry.max_attempts), 4);
+            Body::write(job, &mut bodies)?;
+            ends.push(bodies.0.len());
+        }
+    }
+    let mut arguments: Vec<&[u8]> = heads.iter().map(Vec::as_slice).collect();
+    let (mut start, mut ends) = (0, ends.into_iter());
+    for job in groups.iter().flat_map(|(_, _, group)| group) {
+        let end = ends.next().unwrap_or(start);
+        arguments.push(job.id.as_bytes());
+        arguments.push(&bodies.0[start..end]);
+        start = end;
+    }
+    store
+        .run_registered(shard, &ENQUEUE_PLAIN, &arguments)
+        .await?;
+    Ok(jobs.iter().map(|job| Enqueued::Created(job.id)).collect())
 }
 
 /// The arguments of `enqueue.lua` behind the first.

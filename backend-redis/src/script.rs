@@ -55,6 +55,7 @@ macro_rules! scripts {
 // full; with it, it is never refused midway. What brings jobs in is without.
 scripts! {
     ENQUEUE = "enqueue", "";
+    ENQUEUE_PLAIN = "enqueue_plain", "";
     CLAIM = "claim", " flags=allow-oom";
     SETTLE = "settle", " flags=allow-oom";
     HEARTBEAT = "heartbeat", " flags=allow-oom";

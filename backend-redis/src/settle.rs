@@ -24,11 +24,13 @@ pub(crate) async fn settle(
         text(&settlement.outcome).map_or(0, str::len)
     });
     let make = async |shard, settlements: Vec<&Settlement>| {
-        let mut items = Writer(Vec::with_capacity(settlements.len() * 64));
+        let mut items = Writer(Vec::with_capacity(settlements.len() * 23));
+        let mut more = Writer::default();
         for settlement in &settlements {
-            item(settlement, &mut items);
+            item(settlement, &mut items, &mut more);
         }
-        let answer = bytes(store.run(shard, &SETTLE, &[&items.0]).await?)?;
+        let arguments = [&items.0[..], &more.0];
+        let answer = bytes(store.run(shard, &SETTLE, &arguments).await?)?;
         let one = |answer: u8| match answer {
             b'A' => Ok(Settled::Accepted),
             b'S' => Ok(Settled::Stale),
@@ -39,21 +41,26 @@ pub(crate) async fn settle(
     in_parts(parts, settlements.len(), make).await
 }
 
-/// Packs a settlement, as `ITEM` of `settle.lua`.
-fn item(settlement: &Settlement, to: &mut Writer) {
+/// Packs a settlement, as `settle.lua` describes it.
+fn item(settlement: &Settlement, to: &mut Writer, more: &mut Writer) {
     let delay = match &settlement.outcome {
         Outcome::Retry { delay, .. } | Outcome::Snooze { delay, .. } => *delay,
         _ => Duration::ZERO,
     };
+    let text = text(&settlement.outcome);
+    let follows = !delay.is_zero() || text.is_some();
+    let kind = settlement.outcome.kind().as_u8();
     to.id(settlement.token.id);
     to.counter(settlement.token.counter);
-    to.uint(u64::from(settlement.outcome.kind().as_u8()), 1);
-    to.span(delay);
-    match text(&settlement.outcome) {
-        None => to.uint(0, 4),
-        Some(text) => {
-            to.uint(text.len() as u64 + 1, 4);
-            to.bytes(text.as_bytes());
+    to.uint(u64::from(kind | if follows { 128 } else { 0 }), 1);
+    if follows {
+        more.span(delay);
+        match text {
+            None => more.uint(0, 4),
+            Some(text) => {
+                more.uint(text.len() as u64 + 1, 4);
+                more.bytes(text.as_bytes());
+            }
         }
     }
 }

@@ -132,36 +132,37 @@ impl Moving {
     /// Reads a `STATE`; what follows it (the worker) is left in the reader.
     pub(crate) fn read(from: &mut Reader<'_>) -> Result<Self, Failure> {
         let state = State::from_u8(from.byte()?).ok_or_else(|| Failure::corrupt("state"))?;
-        let priority = priority(from.byte()?)?;
-        let flags = from.byte()?;
         let _settled = from.byte()?;
-        let _queue = from.uint(2)?;
-        let (attempt, max_attempts) = (from.number()?, from.number()?);
-        let counter = from.uint(6)?;
         let _settled_counter = from.uint(6)?;
-        let _seq = from.uint(6)?;
+        let counter = from.uint(6)?;
+        let ends_at = from.time()?;
+        let attempt = from.number()?;
+        let (due_at, claimed_at) = (from.time()?, from.time()?);
+        let fresh = Self::fresh(from)?;
+        let never = Timestamp::default();
         Ok(Self {
             state,
-            priority,
-            flags,
             attempt,
-            max_attempts,
             counter,
-            created_at: from.time()?,
-            due_at: from.time()?,
-            claimed_at: from.time()?,
-            ends_at: from.time()?,
+            due_at: if due_at == never {
+                fresh.created_at
+            } else {
+                due_at
+            },
+            claimed_at,
+            ends_at,
+            ..fresh
         })
     }
 
     /// Reads a `HEAD`.
     fn fresh(from: &mut Reader<'_>) -> Result<Self, Failure> {
+        let _seq = from.uint(6)?;
+        let created_at = from.time()?;
         let _queue = from.uint(2)?;
         let priority = priority(from.byte()?)?;
         let flags = from.byte()?;
         let max_attempts = from.number()?;
-        let _seq = from.uint(6)?;
-        let created_at = from.time()?;
         let never = Timestamp::default();
         Ok(Self {
             state: State::Ready,
@@ -232,10 +233,19 @@ impl Body {
     }
 
     /// Reads what `write` packed.
-    pub(crate) fn read(from: &mut Reader<'_>) -> Result<Self, Failure> {
+    ///
+    /// `last` is the kind of the body read before: jobs of one kind share it.
+    pub(crate) fn read(from: &mut Reader<'_>, last: &mut Option<Kind>) -> Result<Self, Failure> {
         let length = from.number()? as usize;
         let mut from = Reader(from.take(length)?);
-        let kind = Kind::new(from.text(1)?).map_err(|_| Failure::corrupt("kind"))?;
+        let text = from.text(1)?;
+        let kind = match last {
+            Some(kind) if kind.as_str() == text => kind.clone(),
+            _ => {
+                let kind = Kind::new(text).map_err(|_| Failure::corrupt("kind"))?;
+                last.insert(kind).clone()
+            }
+        };
         let backoff = Some(from.text(4)?).filter(|text| !text.is_empty());
         let backoff = Backoff::from_stored(backoff).map_err(|_| Failure::corrupt("backoff"))?;
         let trace = Some(from.text(2)?).filter(|text| !text.is_empty());
@@ -268,9 +278,12 @@ impl Body {
     }
 
     /// Reads a body as stored: after its `HEAD`.
-    pub(crate) fn after_head(from: &mut Reader<'_>) -> Result<Self, Failure> {
+    pub(crate) fn after_head(
+        from: &mut Reader<'_>,
+        last: &mut Option<Kind>,
+    ) -> Result<Self, Failure> {
         from.take(HEAD)?;
-        Self::read(from)
+        Self::read(from, last)
     }
 }
 
@@ -340,7 +353,7 @@ pub(crate) fn record(id: JobId, parts: [&[u8]; 7]) -> Result<JobRecord, Failure>
         claimed_at,
         ..
     } = moving;
-    let body = Body::after_head(&mut body)?;
+    let body = Body::after_head(&mut body, &mut None)?;
     let worker = if state == State::Running {
         let worker = WorkerId::new(text.text(1)?);
         Some(worker.map_err(|_| Failure::corrupt("worker id"))?)

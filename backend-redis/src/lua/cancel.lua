@@ -17,7 +17,7 @@ for at = 1, #ids, 16 do
             if not has(job, FLAGGED) then
                 set(job, FLAGGED)
                 save(id, job)
-                changed[#changed + 1] = id
+                note(id)
             end
         else
             answer = job.state == CANCELLED and 'D' or tostring(job.state)

@@ -24,39 +24,39 @@ woken = {}
 
 local ends = math.min(now + lease, LAST)
 local score = string.format('%.0f', ends)
-local answer, leases, taken, bytes, stale, largest = {}, {}, 0, 0, 0, 1
+local answer, leases, fields, taken, bytes, stale, largest = {}, {}, {}, 0, 0, 0, 1
 
--- Hands out one job. `text` is its STATE, or false where it is fresh.
-local function take(id, text, body)
-    local state, priority, flags, settled, _, attempt, max, counter, settled_counter, seq,
-        created, due
-    if text then
-        state, priority, flags, settled, _, attempt, max, counter, settled_counter, seq,
-            created, due = parse(STATE, text)
-        if band(flags, PROGRESS) ~= 0 then
-            call('HSET', base .. 'g', id, sub(call('HGET', base .. 'g', id), 1, 6))
-        end
-        if band(flags, REASON) ~= 0 then
-            call('HDEL', base .. 'y', id)
-            flags = flags - REASON
-        end
-    else
-        _, priority, flags, max, seq, created = parse(HEAD, body)
-        settled, attempt, counter, settled_counter, due = 0, 0, 0, 0, created
-    end
-    local new = pack(STATE, RUNNING, priority, flags, settled, queue, attempt + 1, max,
-        counter + 1, settled_counter, seq, created, due, now, ends)
+-- Of a job claimed for the first time, all but what its HEAD says.
+local first_claim = pack('>BBI6I6I7I4I7I7', RUNNING, 0, 0, 1, ends, 1, 0, now)
+
+local function hand_out(id, new, body)
     taken = taken + 1
-    states[id] = new .. worker
-    dirty[#dirty + 1] = id
+    fields[2 * taken - 1] = id
+    fields[2 * taken] = new .. worker
     leases[2 * taken - 1] = score
     leases[2 * taken] = id
-    changed[#changed + 1] = id
     answer[3 * taken - 2] = id
     answer[3 * taken - 1] = new
     answer[3 * taken] = body
     bytes = bytes + #body
     if #body > largest then largest = #body end
+    if watched then note(id) end
+end
+
+-- Hands out a job that was touched since its enqueue.
+local function take(id, body)
+    local job = load(id)
+    if has(job, PROGRESS) then
+        call('HSET', base .. 'g', id, sub(call('HGET', base .. 'g', id), 1, 6))
+    end
+    if has(job, REASON) then
+        call('HDEL', base .. 'y', id)
+        clear(job, REASON)
+    end
+    job.state, job.ends, job.claimed, job.worker = RUNNING, ends, now, ''
+    job.attempt, job.counter = job.attempt + 1, job.counter + 1
+    save(id, job)
+    hand_out(id, states[id], body)
 end
 
 -- The first of a lane: fresh jobs from the list, others from the set, merged
@@ -81,7 +81,7 @@ local function round(list, set_, window)
     while taken - start < window and taken < limit and bytes < budget do
         -- What was touched since its enqueue, or purged, is not in this list.
         while i <= #fresh and (states[fresh_ids[i]] or fresh_states[i] or not fresh_bodies[i]
-                or sub(fresh_bodies[i], 9, 14) ~= sub(fresh[i], 1, 6)) do
+                or sub(fresh_bodies[i], 1, 6) ~= sub(fresh[i], 1, 6)) do
             i = i + 1
             stale = stale + 1
         end
@@ -91,16 +91,16 @@ local function round(list, set_, window)
         if not other and #other_ids == window then break end
         if one and other then
             local due, seq = tonumber(others[2 * j]), parse('>I6', others[2 * j - 1])
-            local created = parse('>I7', fresh_bodies[i], 15)
+            local created = parse('>I7', fresh_bodies[i], 7)
             one = created < due or created == due and parse('>I6', fresh[i]) < seq
         end
         if one then
-            take(fresh_ids[i], false, fresh_bodies[i])
+            hand_out(fresh_ids[i], first_claim .. sub(fresh_bodies[i], 1, 21), fresh_bodies[i])
             i = i + 1
         elseif other then
             -- One without a record or a body was tampered with: it is dropped.
             if states[other_ids[j]] and other_bodies[j] then
-                take(other_ids[j], states[other_ids[j]], other_bodies[j])
+                take(other_ids[j], other_bodies[j])
             end
             j = j + 1
         else
@@ -137,4 +137,5 @@ else
     call('DEL', base .. 'w:' .. name)
 end
 flush()
+many('HSET', s, fields)
 return { more and 1 or 0, concat(answer) }

@@ -1,4 +1,4 @@
--- Stores jobs. ARGV: 'registered' or '', 'twice' where an id occurs twice,
+-- Stores jobs of any form. ARGV: 'registered' or '', 'twice' where an id occurs twice,
 -- the items, then the names of their queues.
 --
 -- Atomic: one script; the only refusals (shard not registered, OOM by the
@@ -88,7 +88,7 @@ for i = 1, #ids do
         at = at + extra
         n = n + 1
         bodies[2 * n - 1] = id
-        bodies[2 * n] = pack(HEAD, queue, priority, flags, max, seq + i, now)
+        bodies[2 * n] = pack(HEAD, seq + i, now, queue, priority, flags, max)
             .. sub(items, at, at + body - 1)
         all[2 * n - 1] = '0'
         all[2 * n] = id
@@ -96,8 +96,8 @@ for i = 1, #ids do
         if kind == 1 then due = math.min(now + value, LAST) end
         if kind == 2 then due = math.max(now, value) end
         if due > now then
-            states[id] = pack(STATE, SCHEDULED, priority, flags, 0, queue, 0, max, 0, 0,
-                seq + i, now, due, 0, 0)
+            states[id] = pack(STATE, SCHEDULED, 0, 0, 0, 0, 0, due, 0, seq + i, now, queue,
+                priority, flags, max)
             dirty[#dirty + 1] = id
             call('ZADD', base .. queue .. ':s', string.format('%.0f', due),
                 pack('>I6', seq + i) .. id)
@@ -113,7 +113,7 @@ for i = 1, #ids do
             ready[queue] = (ready[queue] or 0) + 1
         end
         woken[queue] = true
-        changed[n] = id
+        note(id)
         at = at + body
     else
         at = at + extra + body

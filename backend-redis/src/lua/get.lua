@@ -12,8 +12,8 @@ for at = 1, #ids, 16 do
     local body = call('HGET', b, id)
     if body then
         local text = call('HGET', s, id) or ''
-        local queue, _, flags = parse(HEAD, body)
-        if text ~= '' then flags = text:byte(3) end
+        local queue = parse('>H', body, 14)
+        local flags = text == '' and body:byte(17) or text:byte(56)
         if not names[queue] then names[queue] = call('HGET', m, 'n' .. queue) end
         local function part(flag, key)
             return band(flags, flag) ~= 0 and call('HGET', base .. key, id) or ''

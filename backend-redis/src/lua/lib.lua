@@ -37,11 +37,12 @@ local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 local LAST = 9007199254740991
 
-local HEAD = '>HBBI4I6I7' -- queue, priority, flags, max attempts, seq, created
--- state, priority, flags, settled kind, queue, attempt, max attempts, counter,
--- settled counter, seq, created, due, claimed, ends; while running, then the
--- worker, with its length in front.
-local STATE = '>BBBBHI4I4I6I6I6I7I7I7I7'
+local HEAD = '>I6I7HBBI4' -- seq, created, queue, priority, flags, max attempts
+-- state, settled kind, settled counter, counter, ends, attempt, due (0: as
+-- created), claimed, then as HEAD; while running, then the worker, with its
+-- length in front. What a claim or completion changes comes first, so that the
+-- scripts of the hot path carry the rest over as it is.
+local STATE = '>BBI6I6I7I4I7I7I6I7HBBI4'
 local SCHEDULED, READY, RUNNING, COMPLETED, FAILED, CANCELLED = 0, 1, 2, 3, 4, 5
 local FLAGGED, KEYED, EXTRA, PROGRESS, ERRORS, REASON, RESULT = 1, 2, 4, 8, 16, 32, 64
 
@@ -53,6 +54,11 @@ local function many(command, key, arguments)
 end
 
 local counts, woken, changed, states, dirty = {}, {}, {}, {}, {}
+local watched = call('EXISTS', base .. 'v') == 1
+
+local function note(id)
+    if watched then changed[#changed + 1] = id end
+end
 
 local function count(queue, state, change)
     local field = 'c' .. queue .. ':' .. state
@@ -76,24 +82,25 @@ local function load(id)
     if text == nil then text = call('HGET', s, id) end
     local job = {}
     if text then
-        job.state, job.priority, job.flags, job.settled, job.queue, job.attempt, job.max,
-            job.counter, job.settled_counter, job.seq, job.created, job.due, job.claimed,
-            job.ends = parse(STATE, text)
+        job.state, job.settled, job.settled_counter, job.counter, job.ends, job.attempt, job.due,
+            job.claimed, job.seq, job.created, job.queue, job.priority, job.flags, job.max =
+            parse(STATE, text)
+        if job.due == 0 then job.due = job.created end
         job.worker = sub(text, 61)
         return job
     end
     local body = call('HGET', b, id)
     if not body then return nil end
-    job.queue, job.priority, job.flags, job.max, job.seq, job.created = parse(HEAD, body)
+    job.seq, job.created, job.queue, job.priority, job.flags, job.max = parse(HEAD, body)
     job.state, job.settled, job.attempt, job.counter, job.settled_counter = READY, 0, 0, 0, 0
     job.due, job.claimed, job.ends, job.worker, job.fresh = job.created, 0, 0, '', true
     return job
 end
 
 local function save(id, job)
-    states[id] = pack(STATE, job.state, job.priority, job.flags, job.settled, job.queue,
-        job.attempt, job.max, job.counter, job.settled_counter, job.seq, job.created, job.due,
-        job.claimed, job.ends) .. job.worker
+    states[id] = pack(STATE, job.state, job.settled, job.settled_counter, job.counter, job.ends,
+        job.attempt, job.due, job.claimed, job.seq, job.created, job.queue, job.priority,
+        job.flags, job.max) .. job.worker
     dirty[#dirty + 1] = id
 end
 
@@ -127,7 +134,7 @@ local function move(id, job, to)
         call('RPUSH', base .. 'f' .. to, pack('>I7', now) .. id)
     end
     save(id, job)
-    changed[#changed + 1] = id
+    note(id)
 end
 
 -- The number and key that a job's unique key is held under.
@@ -225,7 +232,7 @@ local function flush()
         local name, paused = unpack(call('HMGET', m, 'n' .. queue, 'p' .. queue))
         if not paused then wake(name) end
     end
-    if #changed > 0 and call('EXISTS', base .. 'v') == 1 then
+    if #changed > 0 then
         call('PUBLISH', base:match('^[^{]*') .. 'changes', concat(changed))
     end
 end

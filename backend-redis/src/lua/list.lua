@@ -37,9 +37,9 @@ for i, id in ipairs(ids) do
     if matches and (queue or from or before) then
         local of, created
         if text then
-            of, created = parse('>H', text, 5), parse('>I7', text, 33)
+            of, created = parse('>H', text, 53), parse('>I7', text, 46)
         else
-            of, created = parse('>H', body), parse('>I7', body, 15)
+            of, created = parse('>H', body, 14), parse('>I7', body, 7)
         end
         matches = (not queue or of == queue) and (not from or created >= from)
             and (not before or created < before)

@@ -24,7 +24,7 @@ counts, woken, changed, states, dirty = {}, {}, {}, {}, {}
 local gone = {}
 local function purge(id, flags, queue, state)
     gone[#gone + 1] = id
-    changed[#changed + 1] = id
+    note(id)
     count(queue, state, -1)
     if band(flags, EXTRA) ~= 0 then
         local extra = call('HGET', base .. 'x', id)
@@ -55,9 +55,9 @@ for state = COMPLETED, CANCELLED do
         if ends > newest then break end
         used = i
         if text then
-            local is, _, flags, _, queue = parse(STATE, text)
-            if is == state and parse('>I7', text, 54) == ends then
-                purge(ids[i], flags, queue, state)
+            if text:byte(1) == state and parse('>I7', text, 15) == ends then
+                local queue = parse('>H', text, 53)
+                purge(ids[i], text:byte(56), queue, state)
                 states[ids[i]] = false
             end
         end

@@ -20,7 +20,7 @@ while at <= #items do
             save(id, job)
         end
         call('HSET', key, id, pack('>I6', sequence + 1) .. values)
-        changed[#changed + 1] = id
+        note(id)
     end
     answers[#answers + 1] = answer
 end
