@@ -1,6 +1,6 @@
 //! Who gets which job.
 
-use anyqueue_core::{ClaimRequest, ClaimedJob, Kind, QueueName, RetryPolicy, Token};
+use anyqueue_core::{ClaimRequest, ClaimedJob, Kind, QueueName, RetryPolicy, Timestamp, Token};
 use redis::Value;
 
 use crate::connection::{bytes, int, list, unexpected};
@@ -65,13 +65,14 @@ async fn part(
         most.as_bytes(),
     ];
     let answer = store.connections.script(&CLAIM, &keys, &arguments).await?;
-    let answer: [Value; 2] = list(answer)?.try_into().map_err(|_| unexpected())?;
-    let [more, jobs] = answer;
-    let (more, jobs) = (int(&more)? != 0, bytes(jobs)?);
+    let answer: [Value; 3] = list(answer)?.try_into().map_err(|_| unexpected())?;
+    let [more, ends, jobs] = answer;
+    let (more, ends, jobs) = (int(&more)? != 0, int(&ends)?, bytes(jobs)?);
+    let lease_until = Timestamp::from_micros(ends);
     let mut from = Reader(&jobs);
     let mut kind = None;
     while !from.is_empty() {
-        claimed.push(job(&mut from, queue, &mut kind)?);
+        claimed.push(job(&mut from, queue, lease_until, &mut kind)?);
     }
     Ok((jobs.len(), more))
 }
@@ -79,10 +80,16 @@ async fn part(
 fn job(
     from: &mut Reader<'_>,
     queue: &QueueName,
+    lease_until: Timestamp,
     kind: &mut Option<Kind>,
 ) -> Result<ClaimedJob, Failure> {
+    let first = from.byte()? == b'F';
     let id = from.id()?;
-    let moving = Moving::read(from)?;
+    let moving = if first {
+        Moving::first_claim(*from)?
+    } else {
+        Moving::read(from)?
+    };
     let body = Body::after_head(from, kind)?;
     Ok(ClaimedJob {
         token: Token {
@@ -97,7 +104,7 @@ fn job(
         retry: RetryPolicy::new(moving.max_attempts, body.backoff),
         created_at: moving.created_at,
         due_at: moving.due_at,
-        lease_until: moving.ends_at,
+        lease_until,
         tags: body.tags,
         trace: body.trace,
     })

@@ -79,10 +79,10 @@ async fn part_plain(
         }
     }
     let mut arguments: Vec<&[u8]> = heads.iter().map(Vec::as_slice).collect();
-    let (mut start, mut ends) = (0, ends.into_iter());
-    for job in groups.iter().flat_map(|(_, _, group)| group) {
-        let end = ends.next().unwrap_or(start);
-        arguments.push(job.id.as_bytes());
+    let in_order = groups.iter().flat_map(|(_, _, group)| group);
+    arguments.extend(in_order.map(|job| &job.id.as_bytes()[..]));
+    let mut start = 0;
+    for end in ends {
         arguments.push(&bodies.0[start..end]);
         start = end;
     }

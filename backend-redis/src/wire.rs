@@ -155,6 +155,17 @@ impl Moving {
         })
     }
 
+    /// What the `HEAD` that comes next makes of a job that is claimed for the
+    /// first time.
+    pub(crate) fn first_claim(mut head: Reader<'_>) -> Result<Self, Failure> {
+        Ok(Self {
+            state: State::Running,
+            attempt: 1,
+            counter: 1,
+            ..Self::fresh(&mut head)?
+        })
+    }
+
     /// Reads a `HEAD`.
     fn fresh(from: &mut Reader<'_>) -> Result<Self, Failure> {
         let _seq = from.uint(6)?;

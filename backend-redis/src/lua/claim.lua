@@ -1,7 +1,8 @@
 -- Takes jobs of one queue. KEYS[2]: the inbox of the process that asks.
 -- ARGV: queue, limit, lease, worker with its length in front, most bytes.
--- Returns whether a bound was reached before the limit, and the jobs: id,
--- STATE without the worker, body.
+-- Returns whether a bound was reached before the limit, the end of the leases,
+-- and the jobs: F, id and body of one that is claimed for the first time; else T,
+-- id, STATE without the worker, body.
 --
 -- Atomic: expiry, promotion, order, counter and lease are one script, and the
 -- ticket in the inbox is used up by the same one: whoever dies before it has
@@ -13,7 +14,7 @@ local name, limit, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local worker, budget = ARGV[4], tonumber(ARGV[5])
 call('DEL', KEYS[2])
 local queue = call('HGET', m, 'q' .. name)
-if not queue or call('HEXISTS', m, 'p' .. queue) == 1 then return { 0, '' } end
+if not queue or call('HEXISTS', m, 'p' .. queue) == 1 then return { 0, 0, '' } end
 queue = tonumber(queue)
 local prefix = base .. queue .. ':'
 
@@ -29,15 +30,14 @@ local answer, leases, fields, taken, bytes, stale, largest = {}, {}, {}, 0, 0, 0
 -- Of a job claimed for the first time, all but what its HEAD says.
 local first_claim = pack('>BBI6I6I7I4I7I7', RUNNING, 0, 0, 1, ends, 1, 0, now)
 
-local function hand_out(id, new, body)
+local function hand_out(form, id, state, body)
     taken = taken + 1
     fields[2 * taken - 1] = id
-    fields[2 * taken] = new .. worker
+    fields[2 * taken] = state
     leases[2 * taken - 1] = score
     leases[2 * taken] = id
-    answer[3 * taken - 2] = id
-    answer[3 * taken - 1] = new
-    answer[3 * taken] = body
+    local n = #answer
+    answer[n + 1], answer[n + 2], answer[n + 3] = form, id, body
     bytes = bytes + #body
     if #body > largest then largest = #body end
     if watched then note(id) end
@@ -56,20 +56,20 @@ local function take(id, body)
     job.state, job.ends, job.claimed, job.worker = RUNNING, ends, now, ''
     job.attempt, job.counter = job.attempt + 1, job.counter + 1
     save(id, job)
-    hand_out(id, states[id], body)
+    hand_out('T', id, states[id] .. worker, states[id] .. body)
 end
 
 -- The first of a lane: fresh jobs from the list, others from the set, merged
 -- by due time and seq. Returns whether the lane may hold more.
+local touched = call('EXISTS', base .. 'k') == 1
 local function round(list, set_, window)
     local fresh = call('LRANGE', list, 0, window - 1)
     local others = call('ZRANGE', set_, 0, window - 1, 'WITHSCORES')
     if #fresh == 0 and #others == 0 then return false end
-    local fresh_ids, fresh_bodies, fresh_states = {}, {}, {}
+    local bodies, dropped = {}, {}
     if #fresh > 0 then
-        for i = 1, #fresh do fresh_ids[i] = sub(fresh[i], 7) end
-        fresh_bodies = call('HMGET', b, unpack(fresh_ids))
-        fresh_states = call('HMGET', s, unpack(fresh_ids))
+        bodies = call('HMGET', b, unpack(fresh))
+        if touched then dropped = call('HMGET', base .. 'k', unpack(fresh)) end
     end
     local other_ids, other_bodies = {}, {}
     if #others > 0 then
@@ -79,9 +79,15 @@ local function round(list, set_, window)
     end
     local i, j, start = 1, 1, taken
     while taken - start < window and taken < limit and bytes < budget do
-        -- What was touched since its enqueue, or purged, is not in this list.
-        while i <= #fresh and (states[fresh_ids[i]] or fresh_states[i] or not fresh_bodies[i]
-                or sub(fresh_bodies[i], 1, 6) ~= sub(fresh[i], 1, 6)) do
+        -- What was touched since its enqueue is not in this list any more.
+        while dropped[i] or i <= #fresh and not bodies[i] do
+            if dropped[i] and call('HINCRBY', base .. 'k', fresh[i], -1) <= 0 then
+                call('HDEL', base .. 'k', fresh[i])
+                -- The same id once more, of a job that was purged and came again.
+                for later = i + 1, #fresh do
+                    if fresh[later] == fresh[i] then dropped[later] = false end
+                end
+            end
             i = i + 1
             stale = stale + 1
         end
@@ -91,11 +97,12 @@ local function round(list, set_, window)
         if not other and #other_ids == window then break end
         if one and other then
             local due, seq = tonumber(others[2 * j]), parse('>I6', others[2 * j - 1])
-            local created = parse('>I7', fresh_bodies[i], 7)
-            one = created < due or created == due and parse('>I6', fresh[i]) < seq
+            local fresh_seq, created = parse('>I6I7', bodies[i])
+            one = created < due or created == due and fresh_seq < seq
         end
         if one then
-            hand_out(fresh_ids[i], first_claim .. sub(fresh_bodies[i], 1, 21), fresh_bodies[i])
+            local body = bodies[i]
+            hand_out('F', fresh[i], first_claim .. sub(body, 1, 21) .. worker, body)
             i = i + 1
         elseif other then
             -- One without a record or a body was tampered with: it is dropped.
@@ -138,4 +145,4 @@ else
 end
 flush()
 many('HSET', s, fields)
-return { more and 1 or 0, concat(answer) }
+return { more and 1 or 0, ends, concat(answer) }

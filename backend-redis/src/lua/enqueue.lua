@@ -109,7 +109,7 @@ for i = 1, #ids do
                 entries = {}
                 lanes[lane] = entries
             end
-            entries[#entries + 1] = pack('>I6', seq + i) .. id
+            entries[#entries + 1] = id
             ready[queue] = (ready[queue] or 0) + 1
         end
         woken[queue] = true

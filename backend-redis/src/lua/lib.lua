@@ -16,11 +16,14 @@
 --   u, up      hash    number and key = holder and end of its period (0: while
 --              zset    unfinished); those with a period by its end
 --   g e y r    hashes  id = progress, errors, reason of a snooze, result
---   f3 f4 f5   lists   end and id of finished jobs by outcome, oldest first;
---                      an entry whose job has moved on is dropped when reached
+--   f3 f4 f5   lists   finished jobs by outcome, oldest first: the end, then the
+--                      ids that ended then; one that has moved on is dropped
+--                      when reached
 --   t:<tag>    zset    ids with this tag
---   N:l<P>     list    queue N: seq and id of ready jobs never touched since
---                      their enqueue; an entry whose job was is dropped too
+--   N:l<P>     list    queue N: ids of ready jobs never touched since their
+--                      enqueue, in its order
+--   k          hash    id = how many entries in lists `l` are to be dropped when
+--                      reached, because their job was touched
 --   N:z<P>     zset    other ready jobs: seq and id by due time
 --   N:s  N:r   zsets   scheduled by due time; running by the end of the lease
 --   w:<name>   list    at most one ticket: there may be work
@@ -115,7 +118,9 @@ local function move(id, job, to)
     local queue = base .. job.queue .. ':'
     if job.state == SCHEDULED then
         call('ZREM', queue .. 's', member(job, id))
-    elseif job.state == READY and not job.fresh then
+    elseif job.fresh then
+        call('HINCRBY', base .. 'k', id, 1)
+    elseif job.state == READY then
         call('ZREM', queue .. 'z' .. job.priority, member(job, id))
     elseif job.state == RUNNING then
         call('ZREM', queue .. 'r', id)

@@ -1,7 +1,7 @@
 -- Does chores of one shard. ARGV: the most leases to end, jobs to promote,
 -- jobs to purge, keys to free; how long completed, failed and cancelled jobs
--- are kept. Returns how many of each it did, and whether stale entries were
--- left.
+-- are kept. Returns how many of each it did, and whether it dropped entries of
+-- finished jobs that had moved on.
 --
 -- Atomic: one script. A job is purged with everything that is kept of it.
 -- Served by: the starts of `r`, `s`, `f` and `up`, each in the order of time.
@@ -43,27 +43,31 @@ local function purge(id, flags, queue, state)
     if band(flags, RESULT) ~= 0 then call('HDEL', base .. 'r', id) end
 end
 
-local stale_left = false
+local looked = 0
 for state = COMPLETED, CANCELLED do
     local list, newest = base .. 'f' .. state, now - tonumber(ARGV[2 + state])
-    local entries = left > #gone and call('LRANGE', list, 0, left - #gone - 1) or {}
-    local ids, used = {}, 0
-    for i, entry in ipairs(entries) do ids[i] = sub(entry, 8) end
-    fetch(ids)
-    for i, entry in ipairs(entries) do
-        local text, ends = states[ids[i]], parse('>I7', entry)
-        if ends > newest then break end
-        used = i
-        if text then
-            if text:byte(1) == state and parse('>I7', text, 15) == ends then
+    while #gone < left and looked < 2 * left do
+        local entry = call('LINDEX', list, 0)
+        if not entry or parse('>I7', entry) > newest then break end
+        local ends, ids = sub(entry, 1, 7), {}
+        local most = math.min((#entry - 7) / 16, left - #gone)
+        for i = 1, most do ids[i] = sub(entry, 16 * i - 8, 16 * i + 7) end
+        fetch(ids)
+        for _, id in ipairs(ids) do
+            local text = states[id]
+            if text and text:byte(1) == state and sub(text, 15, 21) == ends then
                 local queue = parse('>H', text, 53)
-                purge(ids[i], text:byte(56), queue, state)
-                states[ids[i]] = false
+                purge(id, text:byte(56), queue, state)
+                states[id] = false
             end
         end
+        looked = looked + most
+        if 16 * most + 7 == #entry then
+            call('LPOP', list)
+        else
+            call('LSET', list, 0, ends .. sub(entry, 16 * most + 8))
+        end
     end
-    if used > 0 then call('LTRIM', list, used, -1) end
-    stale_left = stale_left or used > 0 and used == left
 end
 if #gone > 0 then
     many('HDEL', b, gone)
@@ -78,4 +82,4 @@ for _, key in ipairs(over) do
     call('ZREM', base .. 'up', key)
 end
 flush()
-return { did_expire, did_promote, #gone, #over, stale_left and 1 or 0 }
+return { did_expire, did_promote, #gone, #over, looked > #gone and 1 or 0 }

@@ -82,7 +82,7 @@ for i = 1, #ids do
         n = n + 1
         fields[2 * n - 1] = id
         fields[2 * n] = new
-        completed[n] = stamp .. id
+        completed[n] = id
         local queue = sub(old, 53, 54)
         local list = ended[queue]
         if not list then
@@ -101,7 +101,7 @@ for queue, list in pairs(ended) do
     count(queue, RUNNING, -#list)
     count(queue, COMPLETED, #list)
 end
-many('RPUSH', base .. 'f' .. COMPLETED, completed)
+if n > 0 then call('RPUSH', base .. 'f' .. COMPLETED, stamp .. concat(completed)) end
 many('HSET', base .. 'r', results)
 many('HSET', s, fields)
 flush()
