@@ -1,5 +1,6 @@
 //! What the holder of a job may do: heartbeat, progress, settle.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use anyqueue_core::{Holding, Outcome, ProgressUpdate, Settled, Settlement, Token};
@@ -29,7 +30,10 @@ pub(crate) async fn settle(
         for settlement in &settlements {
             item(settlement, &mut items, &mut more);
         }
-        let arguments = [&items.0[..], &more.0];
+        let mut ids = HashSet::with_capacity(settlements.len());
+        let once = settlements.iter().all(|s| ids.insert(s.token.id));
+        let twice: &[u8] = if once { b"" } else { b"twice" };
+        let arguments = [&items.0[..], &more.0, twice];
         let answer = bytes(store.run(shard, &SETTLE, &arguments).await?)?;
         let one = |answer: u8| match answer {
             b'A' => Ok(Settled::Accepted),

@@ -36,10 +36,10 @@ local function hand_out(form, id, state, body)
     fields[2 * taken] = state
     leases[2 * taken - 1] = score
     leases[2 * taken] = id
-    local n = #answer
-    answer[n + 1], answer[n + 2], answer[n + 3] = form, id, body
-    bytes = bytes + #body
-    if #body > largest then largest = #body end
+    answer[3 * taken - 2], answer[3 * taken - 1], answer[3 * taken] = form, id, body
+    local size = #body
+    bytes = bytes + size
+    if size > largest then largest = size end
     if watched then note(id) end
 end
 
