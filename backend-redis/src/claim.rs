@@ -30,7 +30,8 @@ pub(crate) async fn claim(
             match part(store, request, queue, left.min(MOST), &mut claimed).await {
                 Ok((taken, more)) => {
                     bytes += taken;
-                    if !more && left <= MOST || !more && taken == 0 {
+                    let cut = left > MOST && taken > 0;
+                    if !(more || cut) {
                         break;
                     }
                 }

@@ -13,8 +13,8 @@ mod common;
 use common::server::{Cluster, missing};
 
 /// Started by the first case that runs, so that `--list` starts nothing.
-#[derive(Clone, Default)]
-struct Nodes(Arc<OnceLock<Cluster>>);
+#[derive(Default)]
+struct Nodes(OnceLock<Cluster>);
 
 #[async_trait]
 impl Fixture for Nodes {
@@ -37,6 +37,5 @@ impl Fixture for Nodes {
 }
 
 fn main() -> ExitCode {
-    let nodes = Nodes::default();
-    run(nodes.clone())
+    run(Nodes::default())
 }

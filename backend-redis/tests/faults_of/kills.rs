@@ -66,11 +66,11 @@ pub(crate) async fn twenty_kills_lose_no_acknowledged_job_and_double_none() {
     for record in records.into_iter().flatten() {
         assert_eq!(record.state, State::Completed, "{}", record.id);
     }
+    let counts = reader.counts().await.expect("counts");
     let completed = books.completed.lock().unwrap();
     let doubled = completed.values().filter(|by| by.len() > 1).count();
     assert_eq!(doubled, 0, "jobs completed twice");
     // What was unknown and then given up does not exist: all were asked again.
-    let counts = reader.counts().await.expect("counts");
     assert_eq!(counts[0].counts.total(), ids.len() as u64);
     assert_eq!(completed.len(), ids.len());
 }

@@ -115,8 +115,10 @@ pub(crate) async fn a_full_memory_refuses_jobs_and_lets_work_go_on() {
             done += 1;
         }
     }
-    let mut limits = anyqueue_core::MaintainLimits::default();
-    limits.retention = anyqueue_core::Retention::all(Duration::ZERO);
+    let limits = anyqueue_core::MaintainLimits {
+        retention: anyqueue_core::Retention::all(Duration::ZERO),
+        ..Default::default()
+    };
     a.maintain(&limits).await.expect("chores");
     assert_eq!(a.counts().await.expect("counts"), []);
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
