@@ -92,3 +92,20 @@ fn missing(feature: &str) -> Error {
         message,
     )
 }
+
+#[cfg(all(test, not(any(feature = "memory", feature = "sqlite"))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_feature_is_named() {
+        for (url, feature) in [("memory:", "memory"), ("sqlite://jobs.db", "sqlite")] {
+            // Refused before any await: no runtime is needed.
+            let opened = futures::FutureExt::now_or_never(open(url));
+            let error = opened.expect("no I/O").err().expect("no such backend");
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            let advice = format!("cargo add anyqueue --features {feature}");
+            assert!(error.to_string().contains(&advice), "{error}");
+        }
+    }
+}
