@@ -66,6 +66,12 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
         "postgres" | "postgresql" => Ok(anyqueue_postgres::PostgresBackend::connect(url)?),
         #[cfg(not(feature = "postgres"))]
         "postgres" | "postgresql" => Err(missing("postgres")),
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" | "redis-cluster" | "rediss-cluster" => {
+            Ok(anyqueue_redis::RedisBackend::connect(url)?)
+        }
+        #[cfg(not(feature = "redis"))]
+        "redis" | "rediss" | "redis-cluster" | "rediss-cluster" => Err(missing("redis")),
         #[cfg(feature = "sqlite")]
         "sqlite" => Ok(anyqueue_sqlite::SqliteBackend::connect(url)?),
         #[cfg(not(feature = "sqlite"))]
@@ -83,7 +89,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
     }
 }
 
-#[cfg(not(all(feature = "memory", feature = "postgres", feature = "sqlite")))]
+#[allow(dead_code, reason = "with every feature, none is missing")]
 fn missing(feature: &str) -> Error {
     let message = format!(
         "this build has no such backend; enable feature `{feature}` of crate `anyqueue`: cargo add \
