@@ -66,9 +66,16 @@ async fn fifty_kills_lose_no_job() {
     fifty_kills(&common::Store::new("sqlite")).await;
 }
 
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs ANYQUEUE_TEST_POSTGRES_URL, and `-- --ignored on_postgres`"]
+async fn fifty_kills_lose_no_job_on_postgres() {
+    fifty_kills(&common::Store::new("postgres")).await;
+}
+
 #[cfg(feature = "redis")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs a server: set ANYQUEUE_TEST_REDIS_URL, then `-- --ignored redis`"]
+#[ignore = "needs ANYQUEUE_TEST_REDIS_URL, and `-- --ignored on_redis`"]
 async fn fifty_kills_lose_no_job_on_redis() {
     fifty_kills(&common::Store::new("redis")).await;
 }

@@ -1,6 +1,8 @@
 //! Every test here runs on every store that this build has.
 #![allow(dead_code, reason = "each test program uses a part")]
 
+mod servers;
+
 use std::time::Duration;
 
 use anyqueue::{Client, ClientOptions, Job, JobHandle, JobId, JobRecord, State};
@@ -19,9 +21,7 @@ impl Store {
                 format!("memory:{}", JobId::new(&anyqueue::QueueName::default()))
             }
             "sqlite" => format!("sqlite://{}/jobs.db", dir.path().display()),
-            #[cfg(feature = "redis")]
-            "redis" => redis::url(),
-            other => panic!("no store for {other}"),
+            server => servers::url(server),
         };
         Self { url, _dir: dir }
     }
@@ -37,47 +37,9 @@ impl Store {
     }
 }
 
-/// A prefix of its own on the server that `ANYQUEUE_TEST_REDIS_URL` names.
-#[cfg(feature = "redis")]
-mod redis {
-    use anyqueue::{JobId, QueueName};
-    use anyqueue_redis::redis;
-
-    pub(super) fn url() -> String {
-        let server = std::env::var("ANYQUEUE_TEST_REDIS_URL")
-            .expect("ANYQUEUE_TEST_REDIS_URL is set: `scripts/servers up redis`");
-        format!("{server}?prefix={}:", JobId::new(&QueueName::default()))
-    }
-
-    /// Removes what starts with the URL's prefix.
-    pub(super) fn remove(url: &str) -> redis::RedisResult<()> {
-        let Some((server, prefix)) = url.split_once("?prefix=") else {
-            return Ok(());
-        };
-        let mut connection = redis::Client::open(server)?.get_connection()?;
-        let mut cursor = 0_u64;
-        loop {
-            let mut scan = redis::cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(format!("{prefix}*"));
-            let (next, keys): (u64, Vec<Vec<u8>>) =
-                scan.arg("COUNT").arg(1_000).query(&mut connection)?;
-            if !keys.is_empty() {
-                redis::cmd("UNLINK").arg(keys).exec(&mut connection)?;
-            }
-            if next == 0 {
-                return Ok(());
-            }
-            cursor = next;
-        }
-    }
-}
-
-#[cfg(feature = "redis")]
 impl Drop for Store {
     fn drop(&mut self) {
-        if self.url.starts_with("redis") {
-            let _ = redis::remove(&self.url);
-        }
+        servers::remove(&self.url);
     }
 }
 
@@ -101,10 +63,17 @@ macro_rules! on_every_store {
                 case(&common::Store::new("sqlite")).await;
             }
 
+            #[cfg(feature = "postgres")]
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs ANYQUEUE_TEST_POSTGRES_URL, and `-- --ignored on_postgres`"]
+            async fn on_postgres() {
+                case(&common::Store::new("postgres")).await;
+            }
+
             #[cfg(feature = "redis")]
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            #[ignore = "needs a server: set ANYQUEUE_TEST_REDIS_URL, then `-- --ignored redis`"]
-            async fn redis() {
+            #[ignore = "needs ANYQUEUE_TEST_REDIS_URL, and `-- --ignored on_redis`"]
+            async fn on_redis() {
                 case(&common::Store::new("redis")).await;
             }
         }
