@@ -76,8 +76,8 @@
 //!   where a later one fails its outcome is `Unknown`, and asking again makes it
 //!   whole.
 //! - **Memory**: where it is full, enqueues are refused before they change
-//!   anything, and claim, settle and the chores go on. An evicting policy is
-//!   refused by `prepare` (the `volatile` ones are not: no job's key expires).
+//!   anything, and claim, settle and the chores go on. Any policy
+//!   but `noeviction` is refused by `prepare`.
 //! - **Time** is the server's clock, read in the script; times are exact to the
 //!   microsecond until the year 2255, which stands for all later ones.
 //! - **No key outside the prefix**, and no Redis Cluster key without a hash tag

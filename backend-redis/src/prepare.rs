@@ -161,9 +161,10 @@ impl Settings {
             let message = "the server is older than Redis 7.0; update it";
             return Err(Failure::new(ErrorKind::Unsupported, message));
         }
-        // The `volatile` policies take only keys with an expiry; no job has one.
+        // Also the `volatile` policies: whether they spare jobs would hang on no
+        // key of theirs ever getting an expiry, from whatever hand.
         if let Some(policy) = self.eviction.as_deref()
-            && policy.starts_with("allkeys")
+            && policy != "noeviction"
         {
             let message = format!(
                 "the server evicts keys when its memory is full (maxmemory-policy {policy}): jobs \
@@ -213,12 +214,17 @@ mod tests {
             refused.err().unwrap_or_default()
         };
         assert!(refusal(&["redis_version:6.2.14"]).contains("older than Redis 7.0"));
-        assert!(refusal(&["maxmemory_policy:allkeys-lru"]).contains("noeviction"));
+        for policy in ["allkeys-lru", "volatile-lru"] {
+            let refused = refusal(&[&format!("maxmemory_policy:{policy}")]);
+            assert!(
+                refused.contains("set it to noeviction"),
+                "{policy}: {refused}"
+            );
+        }
         for fine in [
             "redis_version:7.0.0",
             "redis_version:10.1",
             "maxmemory_policy:noeviction",
-            "maxmemory_policy:volatile-lru",
         ] {
             assert_eq!(refusal(&[fine]), "", "{fine}");
         }
