@@ -180,7 +180,7 @@ mod tests {
         floors.raise(&look(100 * S, 0, Some(60 * S)), base);
         assert_eq!(floors.of(7), 98 * S, "it never falls");
         assert_eq!(floors.of(8), NONE);
-        assert_eq!(floors.running(), 98 * S);
+        assert_eq!(floors.running(), 99 * S);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) const BATCH: usize = 500;
 
 /// A table, list or queue of jobs without anything else.
 #[async_trait]
-pub(crate) trait Bare: Send {
+pub(crate) trait Bare: Send + Sync {
     /// Adds jobs of about 100 bytes, [`BATCH`] at a time, each batch durable.
     async fn insert(&mut self, jobs: usize) -> Result<(), Failure>;
 
@@ -25,6 +25,11 @@ pub(crate) trait Bare: Send {
     /// tasks; `None` where there is no such thing to compare with.
     async fn insert_singly(&mut self, _jobs: usize, _tasks: usize) -> Option<Result<(), Failure>> {
         None
+    }
+
+    /// Begins what keeps the store from removing dead rows, until it is dropped.
+    async fn pin_horizon(&self) -> Result<Box<dyn Any + Send>, Failure> {
+        Err("this store has no horizon".into())
     }
 
     /// Claims [`BATCH`] jobs and settles them, until that many are settled.
