@@ -111,7 +111,7 @@ async fn drain(store: &str, rounds: usize) -> Result<(), Failure> {
 /// ROUNDS is the number of seconds here.
 async fn horizon(store: &str, seconds: usize) -> Result<(), Failure> {
     const PER_SECOND: usize = 1_000;
-    let round = bare::open(store).await?;
+    let mut round = bare::open(store).await?;
     let client = Client::connect(&round.url).await?;
     let _pinned = round.bare.pin_horizon().await?;
     println!("{store}, {PER_SECOND} jobs/s beside a transaction that pins the horizon\n");

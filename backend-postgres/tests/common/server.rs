@@ -16,6 +16,7 @@ pub(crate) struct Server {
     directory: tempfile::TempDir,
     bin: PathBuf,
     port: u16,
+    settings: Vec<&'static str>,
     child: Option<Child>,
 }
 
@@ -53,6 +54,7 @@ impl Server {
             directory,
             bin,
             port,
+            settings: vec!["fsync=on", "full_page_writes=on"],
             child: None,
         };
         let made = server
@@ -69,6 +71,11 @@ impl Server {
             .status();
         assert!(made.unwrap().success(), "initdb failed");
         Some(server)
+    }
+
+    /// A setting from the next start on.
+    pub(crate) fn set(&mut self, setting: &'static str) {
+        self.settings.push(setting);
     }
 
     fn data(&self) -> PathBuf {
@@ -101,13 +108,8 @@ impl Server {
                 .arg("-D")
                 .arg(self.data())
                 .args(["-p", &self.port.to_string()]);
-            for setting in [
-                "listen_addresses=127.0.0.1",
-                "unix_socket_directories=",
-                "fsync=on",
-                "synchronous_commit=on",
-                "full_page_writes=on",
-            ] {
+            let here = ["listen_addresses=127.0.0.1", "unix_socket_directories="];
+            for setting in here.iter().chain(&self.settings) {
                 command.args(["-c", setting]);
             }
             let log = std::fs::File::create(self.directory.path().join("log")).unwrap();

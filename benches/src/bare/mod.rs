@@ -17,7 +17,7 @@ pub(crate) const BATCH: usize = 500;
 
 /// A table, list or queue of jobs without anything else.
 #[async_trait]
-pub(crate) trait Bare: Send + Sync {
+pub(crate) trait Bare: Send {
     /// Adds jobs of about 100 bytes, [`BATCH`] at a time, each batch durable.
     async fn insert(&mut self, jobs: usize) -> Result<(), Failure>;
 
@@ -28,7 +28,7 @@ pub(crate) trait Bare: Send + Sync {
     }
 
     /// Begins what keeps the store from removing dead rows, until it is dropped.
-    async fn pin_horizon(&self) -> Result<Box<dyn Any + Send>, Failure> {
+    async fn pin_horizon(&mut self) -> Result<Box<dyn Any + Send>, Failure> {
         Err("this store has no horizon".into())
     }
 

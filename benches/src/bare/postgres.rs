@@ -134,7 +134,7 @@ impl Bare for Store {
     }
 
     /// A transaction with a snapshot that it keeps.
-    async fn pin_horizon(&self) -> Result<Box<dyn Any + Send>, Failure> {
+    async fn pin_horizon(&mut self) -> Result<Box<dyn Any + Send>, Failure> {
         let mut conn = self.pool.acquire().await?.detach();
         raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM bare.jobs")
             .execute(&mut conn)
