@@ -71,6 +71,28 @@
 //! - **A long transaction of the application that enqueued something** holds
 //!   the floors at its beginning until it ends.
 //!
+//! # Figures
+//! PostgreSQL 15 on the same two cores as the program, a fast local disk, fsync
+//! and synchronous_commit on. Thousand jobs a second, medians (minimum–maximum)
+//! of 3 interleaved rounds; what counts is how they compare.
+//!
+//! | | anyqueue | Bare | Ratio |
+//! |---|---|---|---|
+//! | drain, 100,000 jobs; bare: claim 500 and delete, 4 connections | 66.0 (61.3–68.3) | 94.8 (90.7–96.4) | 0.71 |
+//! | enqueue, 500 a call, from 2 tasks; bare: unnest of 1,000 | 134.9 (125.8–138.9) | 173.7 (167.4–183.4) | 0.74 |
+//! | enqueue, 500 a call, from 1 task | 98.8 (89.8–101.5) | 173.7 (167.4–183.4) | 0.55 |
+//! | enqueue, one by one from 64 tasks; bare: a transaction each | 43.4 (43.1–43.5) | 11.4 (11.0–11.5) | 3.80 |
+//!
+//! From the call of `enqueue` to the handler's start, at 200 jobs/s: median
+//! 1.7 ms, 99 % within 4.3 ms. A drain beside 1,000,000 waiting jobs is as fast
+//! as beside 10,000: 55.4 (54.6–55.4) and 58.8 (51.1–58.8). Beside a transaction
+//! that pins the horizon, 1,000 jobs/s went through for 110 s without a slope:
+//! median pick-up 4.7 ms in the first ten seconds, 4.9 ms in the last.
+//!
+//! WAL without full pages: 565 bytes a job for the enqueue, 211 for the claim,
+//! 285 for the settle, in batches of 500. The claim wrote 429 while it was not
+//! HOT, and the drain then ran at 50.5 thousand jobs a second.
+//!
 //! [`Durability::Host`]: anyqueue_core::Durability::Host
 //! [`Durability::Crash`]: anyqueue_core::Durability::Crash
 //! [`Durability::Process`]: anyqueue_core::Durability::Process
