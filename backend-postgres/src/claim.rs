@@ -166,8 +166,9 @@ impl Lines {
             let (store, numbers) = (Arc::clone(store), self.numbers.clone());
             tokio::spawn(async move {
                 look(&store, numbers).await?;
-                // So that claims seldom find a look that is due for nothing.
-                chores::expire(&store, Operation::Claim, EXPIRED, chores::AHEAD).await
+                // So that claims seldom find a look that is due for nothing. It
+                // ends no lease: nobody claims now.
+                chores::expire(&store, Operation::Claim, 0, chores::AHEAD).await
             });
         }
     }
