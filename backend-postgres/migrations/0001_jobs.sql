@@ -57,33 +57,46 @@ CREATE TABLE {s}.bodies (
 
 -- Where an unfinished job is in its life: short rows. A job leaves for `finished`
 -- at its end. `line` is queue * 4 + 3 - priority: the order of claims is line,
--- due_at, ord. The columns that a heartbeat changes are in no index (HOT).
+-- due_at, ord. Neither a claim nor a heartbeat changes a column that is in an
+-- index, and pages keep room for the second version: both are HOT, and no index
+-- grows by them.
 CREATE TABLE {s}.live (
     id              uuid NOT NULL PRIMARY KEY,
     due_at          int8 NOT NULL,
     lease_until     int8,                -- only while running
-    look_at         int8,                -- while running: no later than lease_until
+    look_at         int8,                -- while running: that of its row in `held`
     claimed_at      int8,
     counter         int8 NOT NULL DEFAULT 0,
     settled_counter int8 NOT NULL DEFAULT 0, -- of the last settle; 0: none
+    ord             int8 NOT NULL,       -- its place in the order of all enqueues
     line            int4 NOT NULL,
-    ord             int4 NOT NULL,       -- the place among those of one call
     worker          int4,                -- only while running
     attempt         int4 NOT NULL DEFAULT 0,
     max_attempts    int4 NOT NULL,
     state           int2 NOT NULL,
     settled_kind    int2 NOT NULL DEFAULT 0,
     keyed           bool NOT NULL,
+    later           bool NOT NULL,               -- scheduled
     flagged         bool NOT NULL DEFAULT false, -- its cancellation was requested
     back            bool NOT NULL DEFAULT false, -- waits again in the place it had
     snooze_reason   text
-) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
+) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000000000,
         autovacuum_vacuum_cost_delay = 0);
-CREATE INDEX waiting ON {s}.live (line, due_at, ord) WHERE state < 2;
-CREATE INDEX scheduled ON {s}.live (due_at) WHERE state = 0;
+CREATE INDEX waiting ON {s}.live (line, due_at, ord);
+CREATE INDEX scheduled ON {s}.live (due_at) WHERE later;
 CREATE INDEX back ON {s}.live (line, due_at) WHERE back;
-CREATE INDEX running ON {s}.live (look_at) WHERE state = 2;
+
+-- When to look whether leases have run out: a row a claim, not an entry a job. A
+-- job belongs to the row with its `look_at`, which is no later than its lease's
+-- end; the others that a row names are gone, or belong to another row.
+CREATE TABLE {s}.held (
+    look_at int8 NOT NULL,
+    worker  int4 NOT NULL,
+    ids     uuid[] NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+ALTER TABLE {s}.held ALTER COLUMN ids SET STORAGE EXTERNAL;
+CREATE INDEX held_look ON {s}.held (look_at);
 
 -- How a finished job ended.
 CREATE TABLE {s}.finished (
@@ -93,6 +106,7 @@ CREATE TABLE {s}.finished (
     claimed_at      int8,
     counter         int8 NOT NULL,
     settled_counter int8 NOT NULL,
+    ord             int8 NOT NULL,
     line            int4 NOT NULL,
     attempt         int4 NOT NULL,
     state           int2 NOT NULL,
@@ -101,7 +115,17 @@ CREATE TABLE {s}.finished (
     snooze_reason   text,
     result          text                 -- NULL: `null`, as most return
 ) WITH (autovacuum_vacuum_scale_factor = 0.1);
-CREATE INDEX ended ON {s}.finished (state, finished_at);
+CREATE INDEX unsuccessful ON {s}.finished (state, id) WHERE state > 3;
+
+-- What ended when, for the purge: a row a call, not an entry a job. A job belongs
+-- to the row with its `finished_at`; others that a row names were run again.
+CREATE TABLE {s}.ended (
+    finished_at int8 NOT NULL,
+    state       int2 NOT NULL,
+    ids         uuid[] NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.1);
+ALTER TABLE {s}.ended ALTER COLUMN ids SET STORAGE EXTERNAL;
+CREATE INDEX ended_at ON {s}.ended (state, finished_at);
 
 -- What a job last reported, where it ever did.
 CREATE TABLE {s}.progress (

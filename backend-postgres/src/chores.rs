@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyqueue_core::{Error, ErrorText, MaintainLimits, Maintained, Operation, State};
+use uuid::Uuid;
 
 use crate::args::args;
 use crate::error::Failure;
@@ -15,6 +16,12 @@ use crate::wake::Changes;
 
 /// How many jobs one statement touches.
 const SHARE: u32 = 1_000;
+
+/// How many statements of one call look for expired leases.
+const LOOKS: usize = 100;
+
+/// How far ahead looks at held jobs are forgotten whose jobs are all settled.
+pub(crate) const AHEAD: Duration = Duration::from_secs(1);
 
 /// How long a worker that claims nothing is remembered.
 const WORKER_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -32,17 +39,19 @@ pub(crate) async fn maintain(
     limits: &MaintainLimits,
 ) -> Result<Maintained, Error> {
     let operation = Operation::Maintain;
-    let mut done = Maintained::default();
     let bound = u64::from(limits.jobs);
-    for share in shares(limits.jobs) {
-        let part = expire(store, operation, share).await?;
+    let left = |done: u64| u32::try_from(bound - done).unwrap_or(u32::MAX).min(SHARE);
+    let mut done = Maintained::default();
+    // A look at jobs that are all settled ends no lease: looks are bounded too.
+    for _ in 0..LOOKS {
+        let part = expire(store, operation, left(done.expired), AHEAD).await?;
         done.expired += part.expired;
-        if !part.more {
+        if !part.more || done.expired >= bound {
             break;
         }
-        done.more |= done.expired < bound && share == SHARE;
     }
-    for share in shares(limits.jobs) {
+    while done.promoted < bound {
+        let share = left(done.promoted);
         let part = promote(store, share).await?;
         done.promoted += part;
         if part < u64::from(share) {
@@ -51,11 +60,10 @@ pub(crate) async fn maintain(
     }
     for state in [State::Completed, State::Failed, State::Cancelled] {
         let kept = limits.retention.of(state).unwrap_or(Duration::MAX);
-        let left = u32::try_from(bound - done.purged).unwrap_or(u32::MAX);
-        for share in shares(left) {
-            let part = purge(store, state, kept, share).await?;
-            done.purged += part;
-            if part < u64::from(share) {
+        while done.purged < bound {
+            let part = purge(store, state, kept, left(done.purged)).await?;
+            done.purged += part.purged;
+            if !part.more {
                 break;
             }
         }
@@ -75,28 +83,25 @@ pub(crate) async fn maintain(
     Ok(done)
 }
 
-/// A bound in parts of one statement each.
-fn shares(bound: u32) -> impl Iterator<Item = u32> {
-    let whole = std::iter::repeat_n(SHARE, usize::try_from(bound / SHARE).unwrap_or(0));
-    whole.chain(Some(bound % SHARE).filter(|rest| *rest > 0))
-}
-
-/// Ends expired leases, at most `bound`.
+/// Ends expired leases, at most `bound`; and forgets looks due within `ahead`
+/// whose jobs are all settled.
 pub(crate) async fn expire(
     store: &Arc<Store>,
     operation: Operation,
     bound: u32,
+    ahead: Duration,
 ) -> Result<Maintained, Error> {
-    let running = lock(&store.floors).running();
-    let args = args!(running, i64::from(bound), ErrorText::LEASE_EXPIRED);
+    let floor = lock(&store.floors).running();
+    let text = ErrorText::LEASE_EXPIRED;
+    let args = args!(floor, i64::from(bound), text, rows::span(ahead));
     let found = store.write(operation, Statement::Expire, args).await?;
     let mut done = Maintained::default();
     let mut changes = Changes::default();
     let mut read = || -> Result<(), Failure> {
         for row in &found {
-            done.more = rows::get::<i64>(row, 0)? >= i64::from(bound);
-            if rows::get::<Option<uuid::Uuid>>(row, 1)?.is_none() {
-                continue; // The row that only tells how many were looked at.
+            done.more = rows::get(row, 0)?;
+            if rows::get::<Option<Uuid>>(row, 1)?.is_none() {
+                continue; // The row that only tells whether there is more.
             }
             done.expired += 1;
             changes.job(rows::id(row, 1)?, rows::get(row, 4)?);
@@ -107,6 +112,7 @@ pub(crate) async fn expire(
         Ok(())
     };
     read().map_err(|failure| failure.into_error(operation))?;
+    done.more |= done.expired >= u64::from(bound);
     store.tell(changes);
     Ok(done)
 }
@@ -128,25 +134,36 @@ async fn promote(store: &Arc<Store>, bound: u32) -> Result<u64, Error> {
     Ok(found.len() as u64)
 }
 
-async fn purge(store: &Arc<Store>, state: State, kept: Duration, bound: u32) -> Result<u64, Error> {
+async fn purge(
+    store: &Arc<Store>,
+    state: State,
+    kept: Duration,
+    bound: u32,
+) -> Result<Maintained, Error> {
+    let operation = Operation::Maintain;
     let args = args!(i16::from(state.as_u8()), rows::span(kept), i64::from(bound));
-    let found = store
-        .write(Operation::Maintain, Statement::Purge, args)
-        .await?;
+    let found = store.write(operation, Statement::Purge, args).await?;
+    let mut done = Maintained::default();
     let mut changes = Changes::default();
-    for row in &found {
-        let id = rows::id(row, 0).map_err(|failure| failure.into_error(Operation::Maintain))?;
-        changes.job(id, false);
-    }
+    let mut read = || -> Result<(), Failure> {
+        for row in &found {
+            // Of those named some may have been run again meanwhile.
+            done.more = rows::get::<i64>(row, 0)? >= i64::from(bound);
+            if rows::get::<Option<Uuid>>(row, 1)?.is_some() {
+                done.purged += 1;
+                changes.job(rows::id(row, 1)?, false);
+            }
+        }
+        Ok(())
+    };
+    read().map_err(|failure| failure.into_error(operation))?;
     store.tell(changes);
-    Ok(found.len() as u64)
+    Ok(done)
 }
 
 /// Folds what was appended to the counts.
 pub(crate) async fn fold(store: &Arc<Store>) -> Result<(), Error> {
     let args = args!(store.config.schema.number(), FOLDED);
-    store
-        .read(Operation::Maintain, Statement::Fold, args)
-        .await
-        .map(drop)
+    let folded = store.read(Operation::Maintain, Statement::Fold, args).await;
+    folded.map(drop)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyqueue_core::{
     ClaimRequest, ClaimedJob, Error, Kind, Operation, QueueName, Timestamp, Token,
@@ -57,7 +58,10 @@ pub(crate) async fn claim(
         .is_some_and(|row| rows::get(row, 1).unwrap_or(false))
     {
         for _ in 0..ROUNDS {
-            if !chores::expire(store, operation, EXPIRED).await?.more {
+            if !chores::expire(store, operation, EXPIRED, Duration::ZERO)
+                .await?
+                .more
+            {
                 break;
             }
         }
@@ -97,7 +101,7 @@ fn read(
                 checked
             }
         };
-        let place: (i64, i64, i32) = (rows::get(row, 9)?, rows::get(row, 7)?, rows::get(row, 8)?);
+        let place: (i64, i64, i64) = (rows::get(row, 9)?, rows::get(row, 7)?, rows::get(row, 8)?);
         let number = i16::try_from(3 - (line & 3)).unwrap_or_default();
         let job = ClaimedJob {
             token: Token {
@@ -160,7 +164,12 @@ impl Lines {
     pub(crate) fn observe(&self, store: &Arc<Store>, now: i64) {
         if lock(&store.floors).observe(now) {
             let (store, numbers) = (Arc::clone(store), self.numbers.clone());
-            tokio::spawn(async move { look(&store, numbers).await });
+            tokio::spawn(async move {
+                look(&store, numbers).await?;
+                // So that claims seldom find a look that is due for nothing. It
+                // ends no lease: nobody claims now.
+                chores::expire(&store, Operation::Claim, 0, chores::AHEAD).await
+            });
         }
     }
 }

@@ -193,14 +193,14 @@ impl<'a> Batch<'a> {
                 policy == Some(UniquePolicy::WhileUnfinished)
             }),
             self.column(|job| job.kind.as_str()),
-            self.column(|job| job.retry.backoff.to_stored()),
-            self.column(|job| job.unique.as_ref().map(|unique| unique.key.as_str())),
-            self.texts(policy)?,
-            self.column(|job| job.trace.as_ref().map(|trace| trace.as_str())),
-            self.texts(tags)?,
+            unless_empty(self.column(|job| job.retry.backoff.to_stored())),
+            unless_empty(self.column(|job| job.unique.as_ref().map(|unique| unique.key.as_str()))),
+            unless_empty(self.texts(policy)?),
+            unless_empty(self.column(|job| job.trace.as_ref().map(|trace| trace.as_str()))),
+            unless_empty(self.texts(tags)?),
             self.column(|job| job.payload.as_str()),
             self.column(delay),
-            self.column(at),
+            unless_empty(self.column(at)),
             labels,
             labelled,
         ))
@@ -217,4 +217,10 @@ impl<'a> Batch<'a> {
         args::add(&mut args, self.column(period));
         Ok(args)
     }
+}
+
+/// A column, or NULL in its place where all its values are NULL, as most are:
+/// `unnest` fills a missing column up.
+fn unless_empty<T>(column: Vec<Option<T>>) -> Option<Vec<Option<T>>> {
+    Some(column).filter(|column| column.iter().any(Option::is_some))
 }

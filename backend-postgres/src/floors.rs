@@ -74,7 +74,7 @@ pub(crate) struct Look {
     pub(crate) now: i64,
     /// All jobs due before this are stored, for a later statement to see.
     pub(crate) stored: i64,
-    /// The first running job's `look_at`, from its floor on.
+    /// The first row of `held`, from its floor on.
     pub(crate) running: Option<i64>,
     /// The first waiting job of each line, from its floor on.
     pub(crate) lines: Vec<(i32, Option<i64>)>,
@@ -86,7 +86,7 @@ impl Floors {
         self.lines.get(&line).copied().unwrap_or(NONE)
     }
 
-    /// The floor of running jobs' `look_at`.
+    /// The floor of `held`.
     pub(crate) fn running(&self) -> i64 {
         self.running
     }
@@ -180,7 +180,7 @@ mod tests {
         floors.raise(&look(100 * S, 0, Some(60 * S)), base);
         assert_eq!(floors.of(7), 98 * S, "it never falls");
         assert_eq!(floors.of(8), NONE);
-        assert_eq!(floors.running(), 98 * S);
+        assert_eq!(floors.running(), 99 * S);
     }
 
     #[test]

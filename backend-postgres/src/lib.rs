@@ -1,4 +1,102 @@
-//! PostgreSQL.
+//! The PostgreSQL backend of anyqueue: row locks in a schema of its own, shared
+//! by any number of processes and hosts. PostgreSQL 13 or later.
+//!
+//! | The contract's word | Here |
+//! |---|---|
+//! | store | a schema of a database: `anyqueue`, or what the URL's `schema` says |
+//! | queue | a row of `queues`: number, name, paused |
+//! | job | a row of `bodies`, written once; beside it a short one of `live` until its end, then one of `finished` |
+//! | order of claims | the index `waiting`: line (queue and priority), due time, enqueue |
+//! | claim | `SELECT … FOR UPDATE SKIP LOCKED` along that index and an `UPDATE`, in one statement |
+//! | lease | `lease_until` of the row, looked at when the claim's row of `held` says so |
+//! | token | the job's id and `counter` of its row |
+//! | settle | a `DELETE` by primary key where the counter is still the token's, and an `INSERT` into `finished` |
+//! | unique key | a row of `keys` |
+//! | counts | rows appended to `deltas`, folded into `totals` |
+//! | prepare | the migrations in `migrations/`, in one transaction under an advisory lock |
+//! | maintain | walks along the starts of `held`, `scheduled`, `ended_at` and `keys_until` |
+//! | notification | `NOTIFY` on a channel of the schema, some hundred a second at most |
+//!
+//! # Use
+//! [`PostgresBackend::connect`] opens what a URL names; [`PostgresConfig`] says
+//! which, and how TLS, poolers and time-outs are set. [`enqueue_in`] enqueues
+//! inside the application's own transaction, and [`complete_in`] ends a job
+//! inside its handler's, with the `sqlx` that this crate re-exports.
+//!
+//! # How it works
+//! **One statement a call.** Each is a transaction of its own and is made by a
+//! task that goes on to its end when the caller drops its future: no connection
+//! goes back to the pool in the middle of anything. Only a call that names a
+//! job twice is a transaction of several statements. After a lost connection
+//! all that were idle since before are tried before they are used.
+//!
+//! **Short rows, few index entries.** A claim and a heartbeat change no indexed
+//! column and find room on the page: they are HOT, and no index grows. Leases
+//! and the purge are found by one row a claim and one a settle instead of an
+//! index entry a job. Bodies and finished jobs are elsewhere, so that neither a
+//! backlog nor a history makes a claim dearer.
+//!
+//! **Floors.** Dead index entries cannot be removed while any transaction might
+//! see them, and pile up where every claim begins. Each process therefore keeps
+//! for each line a due time below which no job waits and begins there; it is
+//! exact, see `floors.rs`. (PgQ gets there by rotating and truncating tables,
+//! which keeps no order by priority.)
+//!
+//! **Plans do not depend on statistics**, which say nothing about a table that
+//! was empty a moment ago: connections turn off what would walk a table.
+//! Behind a pooler in transaction mode this cannot be set; each statement is
+//! planned anew there.
+//!
+//! **NOTIFY never delays an enqueue.** It takes a lock of the whole server
+//! until its commit, so it is sent afterwards, what came meanwhile together,
+//! in a transaction that does not wait for the disk. Jobs are told of only
+//! where some process waits for them. A lost notification costs at most a
+//! second: those who wait look for themselves.
+//!
+//! # What it promises
+//! - **Durability** is judged from the live settings: [`Durability::Host`] with
+//!   `synchronous_commit`, `fsync` and `full_page_writes` on;
+//!   [`Durability::Crash`] without one of the latter two;
+//!   [`Durability::Process`] with `synchronous_commit` off, since a killed
+//!   server then loses its latest commits.
+//! - **Time** is the server's clock, read once a statement. Where it is set
+//!   back, jobs enqueued since are claimed in the order of the new time; floors
+//!   are given up.
+//! - **Errors** are mapped by SQLSTATE. A connection lost once a call was on its
+//!   way is `Unknown`. Texts of the server, which may quote values, are never
+//!   shown: its code and the table or constraint are.
+//! - **Users**: all processes should connect as one user, or be granted
+//!   `pg_read_all_stats`: one whose transactions cannot be seen holds the floors
+//!   down.
+//! - **A long transaction of the application that enqueued something** holds
+//!   the floors at its beginning until it ends.
+//!
+//! # Figures
+//! PostgreSQL 15 on the same two cores as the program, a fast local disk, fsync
+//! and synchronous_commit on. Thousand jobs a second, medians (minimum–maximum)
+//! of 3 interleaved rounds; what counts is how they compare.
+//!
+//! | | anyqueue | Bare | Ratio |
+//! |---|---|---|---|
+//! | drain, 100,000 jobs; bare: claim 500 and delete, 4 connections | 66.0 (61.3–68.3) | 94.8 (90.7–96.4) | 0.71 |
+//! | enqueue, 500 a call, from 2 tasks; bare: unnest of 1,000 | 134.9 (125.8–138.9) | 173.7 (167.4–183.4) | 0.74 |
+//! | enqueue, 500 a call, from 1 task | 98.8 (89.8–101.5) | 173.7 (167.4–183.4) | 0.55 |
+//! | enqueue, one by one from 64 tasks; bare: a transaction each | 43.4 (43.1–43.5) | 11.4 (11.0–11.5) | 3.80 |
+//!
+//! From the call of `enqueue` to the handler's start, at 200 jobs/s: median
+//! 1.7 ms, 99 % within 4.3 ms. A drain beside 1,000,000 waiting jobs is as fast
+//! as beside 10,000: 55.4 (54.6–55.4) and 58.8 (51.1–58.8). Beside a transaction
+//! that pins the horizon, 1,000 jobs/s went through for 110 s without a slope:
+//! median pick-up 4.7 ms in the first ten seconds, 4.9 ms in the last.
+//!
+//! WAL without full pages: 565 bytes a job for the enqueue, 211 for the claim,
+//! 285 for the settle, in batches of 500. The claim wrote 429 while it was not
+//! HOT, and the drain then ran at 50.5 thousand jobs a second.
+//!
+//! [`Durability::Host`]: anyqueue_core::Durability::Host
+//! [`Durability::Crash`]: anyqueue_core::Durability::Crash
+//! [`Durability::Process`]: anyqueue_core::Durability::Process
+
 mod args;
 mod backend;
 mod chores;
@@ -8,6 +106,8 @@ mod control;
 mod enqueue;
 mod error;
 mod floors;
+#[cfg(test)]
+mod plans;
 mod read;
 mod rows;
 mod schema;

@@ -167,16 +167,12 @@ pub(crate) fn settle_args(
         Outcome::Retry { delay, .. } | Outcome::Snooze { delay, .. } => rows::span(*delay),
         _ => 0,
     };
-    let places = round
-        .iter()
-        .map(|at| i32::try_from(*at).unwrap_or(i32::MAX));
     args!(
         ids,
         counters,
         kinds,
         texts,
         outcomes().map(delay).collect::<Vec<_>>(),
-        places.collect::<Vec<_>>(),
     )
 }
 

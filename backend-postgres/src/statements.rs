@@ -12,10 +12,6 @@ macro_rules! statements {
 
         /// The texts, in the order of [`Statement`].
         const TEXTS: &[&str] = &[$(include_str!(concat!("sql/", $file, ".sql")),)+];
-
-        /// The names of the files, in the same order.
-        #[cfg(test)]
-        pub(crate) const NAMES: &[&str] = &[$($file,)+];
     };
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use anyqueue_conformance_tests::{Fixture, Requirement, run};
 use anyqueue_core::{Backend, Error, async_trait};
-use anyqueue_postgres::sqlx::{AssertSqlSafe, Connection as _, PgConnection, raw_sql};
+use anyqueue_postgres::sqlx::{
+    AssertSqlSafe, Connection as _, PgConnection, SqlSafeStr as _, raw_sql,
+};
 use anyqueue_postgres::{PostgresBackend, PostgresConfig, Schema};
 
 const URL: &str = "ANYQUEUE_TEST_POSTGRES_URL";
@@ -43,11 +45,12 @@ impl Fixture for Server {
         let mut conn = PgConnection::connect_with(&connect)
             .await
             .expect("a connection");
-        let drop = AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {store} CASCADE"));
-        raw_sql(drop)
-            .execute(&mut conn)
-            .await
-            .expect("the schema goes");
+        let drop = AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {store} CASCADE")).into_sql_str();
+        // A handle's last look, made in the background, may be under way.
+        while let Err(error) = raw_sql(drop.clone()).execute(&mut conn).await {
+            let code = error.as_database_error().and_then(|error| error.code());
+            assert_eq!(code.as_deref(), Some("40P01"), "the schema goes: {error}");
+        }
     }
 }
 

@@ -5,6 +5,9 @@
 //! STORE is `sqlite`, the default, or a server whose `ANYQUEUE_TEST_<STORE>_URL`
 //! is set (see `scripts/servers`). MEASURE is one of
 //! - `speed` (the default): enqueue and drain, thousand jobs a second;
+//! - `drain`: the same of a drain that is five times as long;
+//! - `horizon`: 1,000 jobs/s beside a transaction that keeps the server from
+//!   removing dead rows, for ROUNDS seconds;
 //! - `pick-up`: from the call of `enqueue` to the handler's start, at 200 jobs/s;
 //! - `backlog`: drain beside 10,000 and beside 1,000,000 waiting jobs.
 //!
@@ -27,6 +30,9 @@ use table::{Table, percentile};
 /// Jobs of a round.
 const JOBS: usize = 20_000;
 
+/// Jobs of a round where the start of the worker is not to count.
+const LONG_DRAIN: usize = 100_000;
+
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let mut args = std::env::args().skip(1);
@@ -37,7 +43,12 @@ async fn main() -> Result<(), Failure> {
         "speed" => speed(&store, rounds).await,
         "pick-up" => pick_up(&store, rounds).await,
         "backlog" => backlog(&store, rounds).await,
-        _ => Err(format!("no measure {measure:?}; give speed, pick-up or backlog").into()),
+        "drain" => drain(&store, rounds).await,
+        "horizon" => horizon(&store, rounds).await,
+        _ => Err(
+            format!("no measure {measure:?}; give speed, drain, horizon, pick-up or backlog")
+                .into(),
+        ),
     }
 }
 
@@ -76,6 +87,36 @@ async fn speed(store: &str, rounds: usize) -> Result<(), Failure> {
     }
     println!("{store}, {JOBS} jobs a round, {rounds} rounds, thousand jobs/s\n\n{table}");
     Ok(())
+}
+
+async fn drain(store: &str, rounds: usize) -> Result<(), Failure> {
+    let mut table = Table::default();
+    let loops = table.base("bare claim and settle");
+    let worker = table.beside("worker, settled jobs", loops);
+    for _ in 0..rounds {
+        let mut round = bare::open(store).await?;
+        let client = Client::connect(&round.url).await?;
+        round.bare.insert(LONG_DRAIN).await?;
+        ours::enqueue_many(&client, LONG_DRAIN, 2).await?;
+        table.add(loops, rate(LONG_DRAIN, round.bare.drain(LONG_DRAIN)).await?);
+        table.add(
+            worker,
+            rate(LONG_DRAIN, ours::drain(&client, LONG_DRAIN)).await?,
+        );
+    }
+    println!("{store}, {LONG_DRAIN} jobs a round, {rounds} rounds, thousand jobs/s\n\n{table}");
+    Ok(())
+}
+
+/// ROUNDS is the number of seconds here.
+async fn horizon(store: &str, seconds: usize) -> Result<(), Failure> {
+    const PER_SECOND: usize = 1_000;
+    let mut round = bare::open(store).await?;
+    let client = Client::connect(&round.url).await?;
+    let _pinned = round.bare.pin_horizon().await?;
+    println!("{store}, {PER_SECOND} jobs/s beside a transaction that pins the horizon\n");
+    println!("| second | settled/s | pick-up p50, ms | p99, ms |\n|---|---|---|---|");
+    ours::steadily(&client, PER_SECOND, seconds).await
 }
 
 async fn pick_up(store: &str, rounds: usize) -> Result<(), Failure> {

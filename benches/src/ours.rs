@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::bare::{BATCH, Failure};
+use crate::table::percentile;
 
 #[derive(Serialize, Deserialize)]
 struct Noop(String);
@@ -141,4 +142,51 @@ pub(crate) async fn pick_up(
     worker.shutdown().await;
     spans.sort_by(f64::total_cmp);
     Ok(spans)
+}
+
+/// Enqueues at an even rate to a worker, and prints each ten seconds how many
+/// jobs started and how long after their enqueue.
+pub(crate) async fn steadily(
+    client: &Client,
+    per_second: usize,
+    seconds: usize,
+) -> Result<(), Failure> {
+    const EVERY: usize = 10;
+    let (started, mut starts) = mpsc::unbounded_channel::<(usize, Instant)>();
+    let worker = Worker::new(client)
+        .shared_state(Arc::new(started))
+        .register(ping)
+        .start()?;
+    let begun = Instant::now();
+    let due =
+        move |number: usize| begun + Duration::from_secs_f64(number as f64 / per_second as f64);
+    let supply = {
+        let client = client.clone();
+        tokio::spawn(async move {
+            for number in 0..per_second * seconds {
+                tokio::time::sleep_until(due(number).into()).await;
+                let client = client.clone();
+                tokio::spawn(async move { client.enqueue(Ping(number)).await });
+            }
+        })
+    };
+    let mut end = 0;
+    let mut spans = Vec::new();
+    while end < seconds {
+        end += EVERY;
+        let until = begun + Duration::from_secs(end as u64);
+        while let Ok(Some((number, start))) =
+            tokio::time::timeout_at(until.into(), starts.recv()).await
+        {
+            spans.push(start.saturating_duration_since(due(number)).as_secs_f64() * 1_000.0);
+        }
+        spans.sort_by(f64::total_cmp);
+        let (p50, p99) = (percentile(&spans, 0.5), percentile(&spans, 0.99));
+        let rate = spans.len() / EVERY;
+        println!("| {end} | {rate} | {p50:.1} | {p99:.1} |");
+        spans.clear();
+    }
+    supply.await?;
+    worker.shutdown().await;
+    Ok(())
 }

@@ -14,9 +14,9 @@ ended AS (
     DELETE FROM {s}.live AS j USING found WHERE j.id = found.id AND found.state < 2
 ),
 kept AS (
-    INSERT INTO {s}.finished (id, finished_at, due_at, claimed_at, counter, settled_counter, line,
+    INSERT INTO {s}.finished (id, finished_at, due_at, claimed_at, counter, settled_counter, ord, line,
                               attempt, state, settled_kind, flagged, snooze_reason)
-    SELECT id, now, due_at, claimed_at, counter, settled_counter, line, attempt, 5,
+    SELECT id, now, due_at, claimed_at, counter, settled_counter, ord, line, attempt, 5,
            settled_kind, flagged, snooze_reason
     FROM found, t WHERE state < 2
 ),
@@ -24,6 +24,10 @@ freed AS (
     DELETE FROM {s}.keys AS k USING found, {s}.bodies AS b
     WHERE found.keyed AND found.state < 2 AND b.id = found.id
       AND k.queue = b.queue AND k.key = b.unique_key AND k.id = found.id
+),
+ended_now AS (
+    INSERT INTO {s}.ended (finished_at, state, ids)
+    SELECT now, 5, array_agg(id) FROM found, t WHERE state < 2 GROUP BY now
 ),
 counted AS (
     INSERT INTO {s}.deltas (queue, scheduled, ready, cancelled)

@@ -2,12 +2,13 @@
 -- another claim has locked is skipped, one that it has taken fails the recheck of
 -- `state`. Served by the index `waiting`, which gives exactly the order of claims,
 -- from a floor below which no job waits (floors.rs) or from the first job that was put
--- back, whichever is lower: dead entries of jobs long gone are not walked. Where a
--- lease may have run out it takes nothing and says so ($6: whether to look).
+-- back, whichever is lower: neither running jobs nor dead entries of jobs long gone are
+-- walked. The update is HOT. Where a lease may have run out it takes nothing and says so
+-- ($6: whether to look).
 WITH t AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now),
 over AS MATERIALIZED (
-    SELECT 1 FROM {s}.live
-    WHERE state = 2 AND look_at >= $5::int8 AND look_at <= (SELECT now FROM t) AND $6::bool
+    SELECT 1 FROM {s}.held
+    WHERE look_at >= $5::int8 AND look_at <= (SELECT now FROM t) AND $6::bool
     LIMIT 1
 ),
 open AS MATERIALIZED (
@@ -33,7 +34,7 @@ taken AS (
     UPDATE {s}.live AS j
     SET state = 2, attempt = attempt + 1, counter = counter + 1, worker = $7::int4,
         claimed_at = t.now, lease_until = t.now + $4::int8, look_at = t.now + $4::int8,
-        back = false, snooze_reason = NULL
+        back = false, later = false, snooze_reason = NULL
     FROM picked, t WHERE j.ctid = picked.place
     RETURNING j.id, j.counter, j.attempt, j.max_attempts, j.line, j.due_at, j.ord, picked.n,
               picked.state
@@ -41,6 +42,10 @@ taken AS (
 cleared AS (
     UPDATE {s}.progress AS p SET percent = NULL, step = NULL, message = NULL
     FROM taken WHERE taken.counter > 1 AND p.id = taken.id
+),
+held AS (
+    INSERT INTO {s}.held (look_at, worker, ids)
+    SELECT now + $4::int8, $7::int4, array_agg(id) FROM taken, t GROUP BY now
 ),
 counted AS (
     INSERT INTO {s}.deltas (queue, scheduled, ready, running)
@@ -52,6 +57,7 @@ SELECT t.now, EXISTS (SELECT FROM over), j.id, j.counter, j.attempt, j.max_attem
        j.due_at, j.ord, j.n, j.created_at, j.kind, j.backoff, j.trace, j.tags, j.payload, j.watched
 FROM t LEFT JOIN LATERAL (
     SELECT taken.*, b.created_at, b.kind, b.backoff, b.trace, b.tags, b.payload,
-           EXISTS (SELECT FROM {s}.watched AS w WHERE w.id = taken.id) AS watched
+           (SELECT EXISTS (SELECT FROM {s}.watched))
+           AND EXISTS (SELECT FROM {s}.watched AS w WHERE w.id = taken.id) AS watched
     FROM taken JOIN {s}.bodies AS b ON b.id = taken.id
 ) AS j ON true

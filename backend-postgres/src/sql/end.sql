@@ -2,7 +2,6 @@
 -- job first: `DELETE` takes the row as it is now, whatever a heartbeat or a cancel has
 -- changed meanwhile. One statement: all of it or nothing. By primary key, each job
 -- once, sorted by id.
--- (`+ 0` keeps the planner from walking the index `running` instead.)
 WITH t AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now),
 new AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::int8[], $3::int2[], $4::text[])
@@ -10,14 +9,14 @@ new AS MATERIALIZED (
 ),
 gone AS (
     DELETE FROM {s}.live AS j USING new
-    WHERE j.id = new.id AND j.counter = new.counter AND j.state + 0 = 2
-    RETURNING j.id, j.due_at, j.claimed_at, j.counter, j.line, j.attempt, j.flagged,
+    WHERE j.id = new.id AND j.counter = new.counter AND j.state = 2
+    RETURNING j.id, j.due_at, j.claimed_at, j.counter, j.ord, j.line, j.attempt, j.flagged,
               j.keyed, new.kind, new.text
 ),
 kept AS (
-    INSERT INTO {s}.finished (id, finished_at, due_at, claimed_at, counter, settled_counter, line,
+    INSERT INTO {s}.finished (id, finished_at, due_at, claimed_at, counter, settled_counter, ord, line,
                               attempt, state, settled_kind, flagged, result)
-    SELECT id, now, due_at, claimed_at, counter, counter, line, attempt,
+    SELECT id, now, due_at, claimed_at, counter, counter, ord, line, attempt,
            CASE kind WHEN 1 THEN 3 ELSE 4 END, kind, flagged, CASE kind WHEN 1 THEN text END
     FROM gone, t
 ),
@@ -36,9 +35,14 @@ freed AS (
     WHERE gone.keyed AND b.id = gone.id
       AND k.queue = b.queue AND k.key = b.unique_key AND k.id = gone.id
 ),
+ended_now AS (
+    INSERT INTO {s}.ended (finished_at, state, ids)
+    SELECT now, CASE kind WHEN 1 THEN 3 ELSE 4 END, array_agg(id) FROM gone, t GROUP BY now, CASE kind WHEN 1 THEN 3 ELSE 4 END
+),
 counted AS (
     INSERT INTO {s}.deltas (queue, running, completed, failed)
     SELECT line >> 2, -count(*), count(*) FILTER (WHERE kind = 1), count(*) FILTER (WHERE kind <> 1)
     FROM gone GROUP BY line >> 2
 )
-SELECT gone.id, EXISTS (SELECT FROM {s}.watched AS w WHERE w.id = gone.id) FROM gone
+SELECT gone.id, (SELECT EXISTS (SELECT FROM {s}.watched))
+       AND EXISTS (SELECT FROM {s}.watched AS w WHERE w.id = gone.id) FROM gone

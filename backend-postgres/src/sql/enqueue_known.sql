@@ -45,9 +45,10 @@ body AS (
 ),
 stored AS MATERIALIZED (SELECT winner.* FROM winner JOIN body USING (id)),
 live AS (
-    INSERT INTO {s}.live (id, due_at, line, ord, max_attempts, state, keyed)
-    SELECT id, due_at, queue * 4 + 3 - priority, ord, max_attempts,
-           CASE WHEN due_at > now THEN 0 ELSE 1 END, keyed
+    INSERT INTO {s}.live (id, due_at, line, ord, max_attempts, state, keyed, later)
+    SELECT id, due_at, queue * 4 + 3 - priority,
+           (now - 1577836800000000) * 2048 + ord, max_attempts,
+           CASE WHEN due_at > now THEN 0 ELSE 1 END, keyed, due_at > now
     FROM stored
 ),
 tag AS (

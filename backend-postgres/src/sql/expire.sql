@@ -1,32 +1,70 @@
 -- Ends leases that have run out: the flagged end `cancelled`, those without an attempt
--- left `failed`, the others wait again in their place. Jobs that are locked are being
--- settled, extended or ended by another call, and are left to it. Served by the index
--- `running`, whose `look_at` a heartbeat does not touch: where the lease was extended,
--- it is brought up to the lease's end here, once a lease, so that heartbeats stay HOT.
+-- left `failed`, the others wait again in their place. Served by the index `held_look`,
+-- and by primary key for the jobs that a row of `held` names ($4: how far ahead to look
+-- for rows whose jobs are all gone). Jobs that are locked are being settled, extended or
+-- ended by another call: they and their row are left to the next look. A row whose jobs'
+-- leases were extended moves on to the end of the first of them.
 WITH t AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now),
 due AS MATERIALIZED (
-    SELECT j.* FROM {s}.live AS j
-    WHERE j.state = 2 AND j.look_at >= $1::int8 AND j.look_at <= (SELECT now FROM t)
-    ORDER BY j.look_at LIMIT $2::int8 FOR UPDATE SKIP LOCKED
+    SELECT h.ctid AS place, h.look_at, h.worker, h.ids FROM {s}.held AS h
+    WHERE h.look_at >= $1::int8 AND h.look_at <= (SELECT now + $4::int8 FROM t)
+    ORDER BY h.look_at LIMIT 100 FOR UPDATE SKIP LOCKED
 ),
-extended AS (
-    UPDATE {s}.live AS j SET look_at = due.lease_until
-    FROM due, t WHERE j.id = due.id AND due.lease_until > t.now
+running AS MATERIALIZED (
+    SELECT due.place, due.look_at, j.id
+    FROM due CROSS JOIN LATERAL unnest(due.ids) AS u (id)
+    JOIN {s}.live AS j ON j.id = u.id AND j.state = 2 AND j.look_at = due.look_at
+),
+locked AS MATERIALIZED (
+    SELECT j.*, running.place FROM running JOIN {s}.live AS j
+        ON j.id = running.id AND j.state = 2 AND j.look_at = running.look_at
+    FOR UPDATE OF j SKIP LOCKED
 ),
 over AS MATERIALIZED (
-    SELECT due.*, CASE WHEN due.flagged THEN 5 WHEN due.attempt >= due.max_attempts THEN 4
-                       ELSE 1 END AS next
-    FROM due, t WHERE due.lease_until <= t.now
+    SELECT locked.*, CASE WHEN flagged THEN 5 WHEN attempt >= max_attempts THEN 4
+                          ELSE 1 END AS next
+    FROM locked, t WHERE lease_until <= t.now ORDER BY lease_until LIMIT $2::int8
 ),
-ended AS (
+rest AS MATERIALIZED (
+    SELECT locked.place, locked.id, greatest(min(locked.lease_until) OVER (
+               PARTITION BY locked.place), t.now) AS next_look
+    FROM locked, t WHERE NOT EXISTS (SELECT FROM over WHERE over.id = locked.id)
+),
+looked AS MATERIALIZED (
+    SELECT due.*, (SELECT count(*) FROM running WHERE running.place = due.place)
+                = (SELECT count(*) FROM locked WHERE locked.place = due.place) AS whole,
+           EXISTS (SELECT FROM rest WHERE rest.place = due.place) AS goes_on
+    FROM due
+),
+done AS (
+    DELETE FROM {s}.held AS h USING looked
+    WHERE h.ctid = looked.place AND looked.whole AND NOT looked.goes_on
+),
+moved AS (
+    UPDATE {s}.held AS h SET look_at = r.next_look, ids = r.ids
+    FROM looked, (SELECT place, next_look, array_agg(id) AS ids FROM rest
+                  GROUP BY place, next_look) AS r
+    WHERE h.ctid = looked.place AND r.place = looked.place
+      AND looked.whole AND looked.goes_on AND looked.look_at <= (SELECT now FROM t)
+),
+extended AS (
+    UPDATE {s}.live AS j SET look_at = rest.next_look
+    FROM rest JOIN looked USING (place)
+    WHERE j.id = rest.id AND looked.whole AND looked.look_at <= (SELECT now FROM t)
+),
+gone AS (
     DELETE FROM {s}.live AS j USING over WHERE j.id = over.id AND over.next <> 1
 ),
 kept AS (
-    INSERT INTO {s}.finished (id, finished_at, due_at, claimed_at, counter, settled_counter, line,
+    INSERT INTO {s}.finished (id, finished_at, due_at, claimed_at, counter, settled_counter, ord, line,
                               attempt, state, settled_kind, flagged)
-    SELECT id, now, due_at, claimed_at, counter, settled_counter, line, attempt, next,
+    SELECT id, now, due_at, claimed_at, counter, settled_counter, ord, line, attempt, next,
            settled_kind, flagged
     FROM over, t WHERE next <> 1
+),
+ended_now AS (
+    INSERT INTO {s}.ended (finished_at, state, ids)
+    SELECT now, next, array_agg(id) FROM over, t WHERE next <> 1 GROUP BY now, next
 ),
 back AS (
     UPDATE {s}.live AS j
@@ -54,6 +92,6 @@ counted AS (
            count(*) FILTER (WHERE next = 4), count(*) FILTER (WHERE next = 5)
     FROM over GROUP BY line >> 2
 )
-SELECT (SELECT count(*) FROM due), over.id, over.line, over.next::int2,
+SELECT (SELECT count(*) FROM due) = 100, over.id, over.line, over.next::int2,
        EXISTS (SELECT FROM {s}.watched AS w WHERE w.id = over.id)
 FROM (SELECT 1) AS one LEFT JOIN over ON true

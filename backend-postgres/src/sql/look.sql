@@ -1,7 +1,7 @@
 -- What raises the floors of claims (floors.rs explains): the clock; the moment before
 -- which every job that was to be stored is stored, which is when the eldest transaction
 -- that may be changing `live` began (it holds that lock since before it read the clock);
--- the first waiting job of each line and the first running one, from their floors on.
+-- the first waiting job of each line and the first row of `held`, from their floors on.
 -- A transaction whose beginning may not be seen counts as being there for ever.
 SELECT t.now, least(t.now, (
            SELECT min(coalesce((extract(epoch FROM a.xact_start) * 1000000)::int8, 0))
@@ -11,7 +11,7 @@ SELECT t.now, least(t.now, (
                                WHERE datname = current_database())
              AND l.relation = $4::text::regclass AND l.pid IS DISTINCT FROM pg_backend_pid()
        )), (
-           SELECT look_at FROM {s}.live WHERE state = 2 AND look_at >= $3::int8
+           SELECT look_at FROM {s}.held WHERE look_at >= $3::int8
            ORDER BY look_at LIMIT 1
        ), u.line, (
            SELECT w.due_at FROM {s}.live AS w

@@ -1,7 +1,7 @@
 -- From when on a claim on these lines finds something: the first waiting job of each
 -- (from its floor, or put back), and the first lease that may run out.
 SELECT (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8), least((
-           SELECT look_at FROM {s}.live WHERE state = 2 AND look_at >= $3::int8
+           SELECT look_at FROM {s}.held WHERE look_at >= $3::int8
            ORDER BY look_at LIMIT 1
        ), min(least((
            SELECT w.due_at FROM {s}.live AS w

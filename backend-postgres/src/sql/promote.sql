@@ -3,11 +3,11 @@
 WITH t AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now),
 due AS MATERIALIZED (
     SELECT j.id, j.line FROM {s}.live AS j
-    WHERE j.state = 0 AND j.due_at <= (SELECT now FROM t)
+    WHERE j.later AND j.state = 0 AND j.due_at <= (SELECT now FROM t)
     ORDER BY j.due_at LIMIT $1::int8 FOR UPDATE SKIP LOCKED
 ),
 ready AS (
-    UPDATE {s}.live AS j SET state = 1 FROM due WHERE j.id = due.id
+    UPDATE {s}.live AS j SET state = 1, later = false FROM due WHERE j.id = due.id
 ),
 counted AS (
     INSERT INTO {s}.deltas (queue, scheduled, ready)

@@ -3,7 +3,7 @@
 -- ids; each job once. Of several with one key the first in the call counts.
 WITH t AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now),
 found AS MATERIALIZED (
-    SELECT f.*, u.ord FROM unnest($1::uuid[], $2::int4[]) AS u (id, ord)
+    SELECT f.*, u.n FROM unnest($1::uuid[], $2::int4[]) AS u (id, n)
     JOIN {s}.finished AS f ON f.id = u.id AND f.state + 0 IN (4, 5)
     ORDER BY f.id FOR UPDATE OF f
 ),
@@ -15,7 +15,7 @@ taken AS (
     INSERT INTO {s}.keys AS k (queue, key, id, until, taken)
     SELECT DISTINCT ON (line >> 2, unique_key COLLATE "C")
            line >> 2, unique_key, id, NULL::int8, $3::int8
-    FROM job WHERE keyed ORDER BY line >> 2, unique_key COLLATE "C", ord
+    FROM job WHERE keyed ORDER BY line >> 2, unique_key COLLATE "C", n
     ON CONFLICT (queue, key) DO UPDATE SET
         id = CASE WHEN k.until <= (SELECT now FROM t) THEN excluded.id ELSE k.id END,
         until = CASE WHEN k.until <= (SELECT now FROM t) THEN NULL ELSE k.until END,
@@ -32,9 +32,9 @@ gone AS (
 ),
 live AS (
     INSERT INTO {s}.live (id, due_at, claimed_at, counter, settled_counter, line, ord,
-                          max_attempts, state, settled_kind, keyed, snooze_reason)
+                          max_attempts, state, settled_kind, keyed, later, snooze_reason)
     SELECT id, now, claimed_at, counter, settled_counter, line, ord, max_attempts, 1,
-           settled_kind, keyed, snooze_reason
+           settled_kind, keyed, false, snooze_reason
     FROM winner, t WHERE holder IS NULL OR holder = id
 ),
 cleared AS (

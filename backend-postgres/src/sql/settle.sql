@@ -1,15 +1,14 @@
 -- Settles jobs that their tokens hold, with any outcome. What becomes of a job depends
 -- on its flag, so its row is locked first and read as it is then. One statement: all
 -- of it or nothing. By primary key, each job once, locked in the order of ids.
--- (`+ 0` keeps the planner from walking the index `running` instead.)
 WITH t AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now),
 new AS MATERIALIZED (
-    SELECT * FROM unnest($1::uuid[], $2::int8[], $3::int2[], $4::text[], $5::int8[], $6::int4[])
-        AS u (id, counter, kind, text, delay, ord)
+    SELECT * FROM unnest($1::uuid[], $2::int8[], $3::int2[], $4::text[], $5::int8[])
+        AS u (id, counter, kind, text, delay)
 ),
 locked AS MATERIALIZED (
-    SELECT j.*, new.kind, new.text, new.delay, new.ord AS place
-    FROM new JOIN {s}.live AS j ON j.id = new.id AND j.counter = new.counter AND j.state + 0 = 2
+    SELECT j.*, new.kind, new.text, new.delay
+    FROM new JOIN {s}.live AS j ON j.id = new.id AND j.counter = new.counter AND j.state = 2
     ORDER BY j.id FOR UPDATE OF j
 ),
 held AS MATERIALIZED (
@@ -22,17 +21,16 @@ ended AS (
     DELETE FROM {s}.live AS j USING held WHERE j.id = held.id AND held.next > 2
 ),
 kept AS (
-    INSERT INTO {s}.finished (id, finished_at, due_at, claimed_at, counter, settled_counter, line,
+    INSERT INTO {s}.finished (id, finished_at, due_at, claimed_at, counter, settled_counter, ord, line,
                               attempt, state, settled_kind, flagged, result)
-    SELECT id, now, due_at, claimed_at, counter, counter, line, charged, next, kind, flagged,
+    SELECT id, now, due_at, claimed_at, counter, counter, ord, line, charged, next, kind, flagged,
            CASE kind WHEN 1 THEN text END
     FROM held, t WHERE next > 2
 ),
 waits AS (
     UPDATE {s}.live AS j
-    SET state = held.next, attempt = held.charged, back = held.kind = 5,
+    SET state = held.next, later = held.next = 0, attempt = held.charged, back = held.kind = 5,
         due_at = CASE WHEN held.kind = 5 THEN j.due_at ELSE t.now + held.delay END,
-        ord = CASE WHEN held.kind = 5 THEN j.ord ELSE held.place END,
         snooze_reason = CASE held.kind WHEN 4 THEN held.text END,
         settled_counter = held.counter, settled_kind = held.kind,
         lease_until = NULL, look_at = NULL, worker = NULL
@@ -52,6 +50,10 @@ freed AS (
     DELETE FROM {s}.keys AS k USING held, {s}.bodies AS b
     WHERE held.keyed AND held.next > 2 AND b.id = held.id
       AND k.queue = b.queue AND k.key = b.unique_key AND k.id = held.id
+),
+ended_now AS (
+    INSERT INTO {s}.ended (finished_at, state, ids)
+    SELECT now, next, array_agg(id) FROM held, t WHERE next > 2 GROUP BY now, next
 ),
 counted AS (
     INSERT INTO {s}.deltas (queue, scheduled, ready, running, completed, failed, cancelled)

@@ -28,6 +28,11 @@ pub(crate) trait Bare: Send {
         None
     }
 
+    /// Begins what keeps the store from removing dead rows, until it is dropped.
+    async fn pin_horizon(&mut self) -> Result<Box<dyn Any + Send>, Failure> {
+        Err("this store has no horizon".into())
+    }
+
     /// Claims [`BATCH`] jobs and settles them, until that many are settled.
     async fn drain(&mut self, jobs: usize) -> Result<(), Failure>;
 }

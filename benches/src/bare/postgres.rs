@@ -1,6 +1,7 @@
 //! PostgreSQL: one table with the two indexes that a queue cannot do without,
 //! four connections. A claim deletes the jobs: nothing is kept of them.
 
+use std::any::Any;
 use std::time::Duration;
 
 use anyqueue::async_trait;
@@ -130,6 +131,15 @@ impl Bare for Store {
             }
         }
         Some(Ok(()))
+    }
+
+    /// A transaction with a snapshot that it keeps.
+    async fn pin_horizon(&mut self) -> Result<Box<dyn Any + Send>, Failure> {
+        let mut conn = self.pool.acquire().await?.detach();
+        raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM bare.jobs")
+            .execute(&mut conn)
+            .await?;
+        Ok(Box::new(conn))
     }
 
     /// Over [`CONNECTIONS`] connections.
