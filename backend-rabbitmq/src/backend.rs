@@ -14,8 +14,8 @@ use anyqueue_core::{
 use anyqueue_memory::{Answer, Command, Machine};
 use tokio::time::sleep;
 
-use crate::config::RabbitConfig;
-use crate::error::mismatch;
+use crate::config::{RabbitConfig, View};
+use crate::error::{Failure, mismatch};
 use crate::fold::Reply;
 use crate::outbox::Urgency;
 use crate::shared::{Handle, Shared};
@@ -53,8 +53,18 @@ impl RabbitBackend {
     /// # Errors
     /// What the broker ends with; queues that are gone already are no error.
     pub async fn destroy(config: &RabbitConfig) -> Result<(), Error> {
-        let destroyed = session::destroy(config).await;
-        destroyed.map_err(|failure| failure.of(Operation::Prepare))
+        let failed = |failure: Failure| failure.of(Operation::Prepare);
+        if !session::exists(config).await.map_err(failed)? {
+            return Ok(());
+        }
+        // The ledger tells which ledgers there are.
+        let mut config = config.clone();
+        config.view = View::Own;
+        let store = Self::open(&config);
+        store.prepare().await?;
+        let ledgers = store.shared().view().ledgers();
+        drop(store);
+        session::destroy(&config, &ledgers).await.map_err(failed)
     }
 
     fn shared(&self) -> &Shared {
@@ -133,6 +143,7 @@ impl Backend for RabbitBackend {
         if request.limit == 0 || request.queues.is_empty() {
             return Ok(Vec::new());
         }
+        self.shared().have_ticket().await;
         answer!(self, Claim, Command::Claim(request.clone()), Claimed)
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyqueue_core::Error;
 use lapin::uri::AMQPUri;
@@ -32,6 +33,14 @@ pub struct RabbitConfig {
     pub ca: Option<PathBuf>,
     /// Whose view of the store the handle uses.
     pub view: View,
+    /// After how long an instance takes a new ticket: 10 minutes. Must be less
+    /// than the broker's limit for acknowledgements (`consumer_timeout`, by
+    /// default 30 minutes).
+    pub ticket_age: Duration,
+    /// After how many bytes of commands the ledger goes on in a new stream,
+    /// behind a snapshot, and the stream before the last is deleted: 64 MiB,
+    /// and at least twice the latest snapshot.
+    pub ledger_bytes: u64,
 }
 
 /// Whose view of the store, thread and connection a handle uses.
@@ -75,6 +84,8 @@ impl RabbitConfig {
             prefix: "anyqueue".to_owned(),
             ca: None,
             view: View::default(),
+            ticket_age: Duration::from_secs(600),
+            ledger_bytes: 64 * 1024 * 1024,
         };
         for option in options.split('&').filter(|option| !option.is_empty()) {
             config.set(option)?;

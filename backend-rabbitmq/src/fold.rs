@@ -44,7 +44,11 @@ pub(crate) struct Fold {
     /// its claim; its counter tells.
     held: HashMap<JobId, (u64, Uuid)>,
     /// Ledgers that leaders began and that do not follow (yet).
-    pub(crate) drafts: Vec<String>,
+    drafts: Vec<String>,
+    /// The ledger before this one.
+    before: Option<String>,
+    /// Ledgers that nobody needs any more.
+    pub(crate) stale: Vec<String>,
     swept: Timestamp,
     /// The ledger that goes on from here, once this one has ended.
     #[serde(skip)]
@@ -108,6 +112,10 @@ impl Fold {
         self.leader
     }
 
+    fn is_led_by(&self, session: Uuid, term: u64) -> bool {
+        term == self.term && self.leader == Some(session)
+    }
+
     /// The instance that holds a ticket.
     pub(crate) fn holder(&self, ticket: Uuid) -> Option<Uuid> {
         self.tickets.get(&ticket).copied()
@@ -119,6 +127,12 @@ impl Fold {
             Some(sender) if sender.epoch == epoch => sender.sequence,
             _ => 0,
         }
+    }
+
+    /// The ledgers that there are beside this one.
+    pub(crate) fn other_ledgers(&self) -> impl Iterator<Item = String> {
+        let others = self.before.iter().chain(&self.drafts).chain(&self.stale);
+        others.cloned()
     }
 
     /// The next moment at which something happens by time alone.
@@ -199,7 +213,7 @@ impl Fold {
                 return Reply::Answer(answer);
             }
             Entry::Tick { term, now } => {
-                if term == self.term && self.leader == Some(session) {
+                if self.is_led_by(session, term) {
                     self.tick(now);
                     effects.ticked = true;
                     self.end_unanswered(changed);
@@ -242,14 +256,24 @@ impl Fold {
                 }
             }
             Entry::Draft { term, ledger } => {
-                if term == self.term && self.leader == Some(session) {
+                if self.is_led_by(session, term) {
                     self.drafts.push(ledger);
                 }
             }
             Entry::Seal { term, next } => {
-                if term == self.term && self.leader == Some(session) && self.sealed.is_none() {
-                    self.drafts.retain(|draft| *draft != next.ledger);
+                // The first one counts: nothing is folded after it.
+                if self.is_led_by(session, term) {
+                    let drafts = std::mem::take(&mut self.drafts);
+                    let lost = drafts.into_iter().filter(|draft| *draft != next.ledger);
+                    self.stale.extend(lost);
+                    let this = next.base.as_ref().map(|base| base.ledger.clone());
+                    self.stale.extend(std::mem::replace(&mut self.before, this));
                     self.sealed = Some(next);
+                }
+            }
+            Entry::Trimmed { term, ledger } => {
+                if self.is_led_by(session, term) {
+                    self.stale.retain(|stale| *stale != ledger);
                 }
             }
         }

@@ -34,9 +34,11 @@ pub(crate) async fn run(connection: &Connection, shared: &Shared) -> Result<(), 
                 // What comes after the seal is void; its senders see that and
                 // send it again to the next ledger.
                 view.place = Some(Place {
-                    ledger: next.ledger,
+                    ledger: next.ledger.clone(),
                     next: next.first,
                 });
+                view.generation = next.generation;
+                view.head = Some(next);
                 view.bytes = 0;
                 drop(view);
                 shared.outbox().send_again();

@@ -10,6 +10,7 @@ use lapin::{Connection, ConnectionProperties, Event};
 
 use crate::config::RabbitConfig;
 use crate::error::{Failure, alarm};
+use crate::fold::Fold;
 use crate::outbox::Urgency;
 use crate::shared::{Phase, Place, Shared};
 use crate::topology::{self, Queue};
@@ -85,19 +86,22 @@ async fn find(connection: &Connection, shared: &Shared) -> Result<(), Failure> {
         return Ok(());
     }
     let head = roots::find(connection, &shared.config.prefix).await?;
-    let (fold, place) = match &head.base {
+    match &head.base {
         None => {
-            let next = head.first;
-            let ledger = head.ledger;
-            (crate::fold::Fold::default(), Place { ledger, next })
+            let (ledger, next) = (head.ledger.clone(), head.first);
+            shared.load(
+                Fold::default(),
+                Place { ledger, next },
+                head.generation,
+                Some(head),
+            );
         }
         Some(base) => {
             let fold = snapshot::load(connection, &head).await?;
             let (ledger, next) = (base.ledger.clone(), base.offset);
-            (fold, Place { ledger, next })
+            shared.load(fold, Place { ledger, next }, head.generation - 1, None);
         }
-    };
-    shared.load(fold, place);
+    }
     Ok(())
 }
 
@@ -151,24 +155,28 @@ async fn say_goodbye(shared: &Shared) {
     if let Ok(answered) = shared.append(Some(Entry::Bye), Urgency::InTurn) {
         let _ = tokio::time::timeout(LAST_WORDS, answered).await;
     }
+    ticket::give_back(shared).await;
 }
 
 /// Deletes a store's queues: the roots last, so that a deletion that was cut
 /// short can be made again.
-pub(crate) async fn destroy(config: &RabbitConfig) -> Result<(), Failure> {
+pub(crate) async fn destroy(config: &RabbitConfig, ledgers: &[String]) -> Result<(), Failure> {
     let connection = connect(config).await?;
-    let prefix = &config.prefix;
-    let roots = Queue::Roots.name(prefix);
-    if topology::exists(&connection, &roots).await? {
-        let head = roots::find(&connection, prefix).await?;
-        let base = head.base.map(|base| base.ledger);
-        for ledger in [Some(head.ledger), base].into_iter().flatten() {
-            topology::delete(&connection, &ledger).await?;
-        }
+    for ledger in ledgers {
+        topology::delete(&connection, ledger).await?;
     }
     for queue in [Queue::Leader, Queue::Tickets, Queue::Roots] {
-        topology::delete(&connection, &queue.name(prefix)).await?;
+        topology::delete(&connection, &queue.name(&config.prefix)).await?;
     }
     let _ = connection.close(200, "done".into()).await;
     Ok(())
+}
+
+/// Whether a store has been made.
+pub(crate) async fn exists(config: &RabbitConfig) -> Result<bool, Failure> {
+    let connection = connect(config).await?;
+    let roots = Queue::Roots.name(&config.prefix);
+    let exists = topology::exists(&connection, &roots).await?;
+    let _ = connection.close(200, "done".into()).await;
+    Ok(exists)
 }

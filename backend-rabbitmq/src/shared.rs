@@ -12,8 +12,12 @@ use crate::config::RabbitConfig;
 use crate::error::Failure;
 use crate::fold::{Effects, Fold, Reply, Standing};
 use crate::outbox::{Item, Outbox, Urgency};
+use crate::ticket::Held;
 use crate::wake::Waiters;
-use crate::wire::{self, Entry};
+use crate::wire::{self, Entry, Head};
+
+/// How long a claim waits for the instance's ticket.
+const TICKET_PATIENCE: Duration = Duration::from_secs(1);
 
 /// An instance: one process's view of a store, and its way of changing it.
 #[derive(Debug)]
@@ -41,8 +45,11 @@ pub(crate) struct Shared {
     pub(crate) unheard: AtomicBool,
     /// Whether some claim was asked for: a ticket is needed.
     pub(crate) claims: watch::Sender<bool>,
-    /// Whether this instance holds a ticket.
+    /// The ticket that this instance holds on the present connection.
     pub(crate) ticket: watch::Sender<Option<Uuid>>,
+    held: Mutex<Option<Held>>,
+    /// The ticket that the ledger was told of last.
+    told: Mutex<Option<Uuid>>,
     /// All handles are gone.
     pub(crate) closing: watch::Sender<bool>,
 }
@@ -53,8 +60,20 @@ pub(crate) struct View {
     pub(crate) fold: Fold,
     /// `None` before the first ledger was found.
     pub(crate) place: Option<Place>,
+    /// How many ledgers there were before this one.
+    pub(crate) generation: u64,
+    /// Where this ledger begins; not known of the one that a snapshot folds.
+    pub(crate) head: Option<Head>,
     /// Bytes folded since the ledger began.
     pub(crate) bytes: u64,
+}
+
+impl View {
+    /// Every ledger that may be there.
+    pub(crate) fn ledgers(&self) -> Vec<String> {
+        let here = self.place.iter().map(|place| place.ledger.clone());
+        here.chain(self.fold.other_ledgers()).collect()
+    }
 }
 
 /// A place in a ledger.
@@ -114,6 +133,8 @@ impl Shared {
             unheard: AtomicBool::new(false),
             claims: watch::Sender::new(false),
             ticket: watch::Sender::new(None),
+            held: Mutex::default(),
+            told: Mutex::default(),
             closing: watch::Sender::new(false),
         }
     }
@@ -125,6 +146,16 @@ impl Shared {
 
     pub(crate) fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the ticket that the ledger is told of, and gives the one before.
+    pub(crate) fn last_ticket(&self, ticket: Uuid) -> Option<Uuid> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.replace(ticket).filter(|last| *last != ticket)
     }
 
     /// The term in which this instance leads.
@@ -156,6 +187,18 @@ impl Shared {
                 Err(Failure::new(ErrorKind::Unknown, message).of(operation))
             }
         }
+    }
+
+    /// Waits, a little, for a ticket. Without one the leases of a claim end by
+    /// time alone.
+    pub(crate) async fn have_ticket(&self) {
+        if self.ticket.borrow().is_some() {
+            return;
+        }
+        self.claims.send_replace(true);
+        let mut ticket = self.ticket.subscribe();
+        let taken = ticket.wait_for(Option::is_some);
+        let _ = tokio::time::timeout(TICKET_PATIENCE, taken).await;
     }
 
     /// A barrier of the instance's own, also while calls are refused.
@@ -200,7 +243,7 @@ impl Shared {
 
     /// Takes over a state from elsewhere, with what it means for calls whose
     /// messages are in it.
-    pub(crate) fn load(&self, fold: Fold, place: Place) {
+    pub(crate) fn load(&self, fold: Fold, place: Place, generation: u64, head: Option<Head>) {
         let (clock, folded);
         {
             let mut view = self.view();
@@ -209,6 +252,8 @@ impl Shared {
             *view = View {
                 fold,
                 place: Some(place),
+                generation,
+                head,
                 bytes: 0,
             };
         }

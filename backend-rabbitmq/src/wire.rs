@@ -62,6 +62,8 @@ pub(crate) enum Entry {
     Draft { term: u64, ledger: String },
     /// The ledger ends here and goes on in this one.
     Seal { term: u64, next: Head },
+    /// A stale ledger is deleted.
+    Trimmed { term: u64, ledger: String },
 }
 
 /// Where a ledger begins: what is before `first` in it is a snapshot of the

@@ -3,22 +3,23 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 
 use std::future::Future;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Trial};
 
 /// Names the broker's URL.
-pub const URL: &str = "ANYQUEUE_TEST_RABBITMQ_URL";
+pub(crate) const URL: &str = "ANYQUEUE_TEST_RABBITMQ_URL";
 
 /// Whether a missing broker is a failure.
-pub fn must_run() -> bool {
+pub(crate) fn must_run() -> bool {
     std::env::var("CI").is_ok_and(|ci| ci == "true")
 }
 
 /// Runs the tests on a runtime each. Where `missing` says why they cannot, they
 /// are ignored, or fail where CI is set.
-pub fn run(trials: Vec<Trial>, missing: Option<String>) -> ExitCode {
+pub(crate) fn run(trials: Vec<Trial>, missing: Option<String>) -> ExitCode {
     let arguments = Arguments::from_args();
     let trials = match missing {
         None => trials,
@@ -27,7 +28,7 @@ pub fn run(trials: Vec<Trial>, missing: Option<String>) -> ExitCode {
             vec![Trial::test("the_tests_have_what_they_need", fail)]
         }
         Some(reason) => {
-            eprintln!("NOT RUN: {reason}");
+            let _ = writeln!(std::io::stderr(), "NOT RUN: {reason}");
             let ignored = trials
                 .into_iter()
                 .map(|trial| trial.with_ignored_flag(true));
@@ -38,7 +39,7 @@ pub fn run(trials: Vec<Trial>, missing: Option<String>) -> ExitCode {
 }
 
 /// A test: fails where it panics.
-pub fn trial<F>(name: &str, test: impl FnOnce() -> F + Send + 'static) -> Trial
+pub(crate) fn trial<F>(name: &str, test: impl FnOnce() -> F + Send + 'static) -> Trial
 where
     F: Future<Output = ()>,
 {
@@ -61,19 +62,19 @@ macro_rules! trials {
 }
 
 /// The broker's URL, or why there is none.
-pub fn broker() -> Option<String> {
+pub(crate) fn broker() -> Option<String> {
     std::env::var(URL)
         .is_err()
         .then(|| format!("{URL} is not set"))
 }
 
 /// A name that no other test has.
-pub fn fresh(what: &str) -> String {
+pub(crate) fn fresh(what: &str) -> String {
     format!("test.{what}_{}", uuid::Uuid::now_v7().simple())
 }
 
 /// Waits for a condition; the bound only tells a hang from a result.
-pub async fn eventually<T>(what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = found().await {
