@@ -62,6 +62,10 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
         "memory" => Ok(anyqueue_memory::MemoryBackend::connect(url)?),
         #[cfg(not(feature = "memory"))]
         "memory" => Err(missing("memory")),
+        #[cfg(feature = "rabbitmq")]
+        "amqp" | "amqps" => Ok(anyqueue_rabbitmq::RabbitBackend::connect(url)?),
+        #[cfg(not(feature = "rabbitmq"))]
+        "amqp" | "amqps" => Err(missing("rabbitmq")),
         #[cfg(feature = "sqlite")]
         "sqlite" => Ok(anyqueue_sqlite::SqliteBackend::connect(url)?),
         #[cfg(not(feature = "sqlite"))]
@@ -79,7 +83,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
     }
 }
 
-#[cfg(not(all(feature = "memory", feature = "sqlite")))]
+#[cfg(not(all(feature = "memory", feature = "rabbitmq", feature = "sqlite")))]
 fn missing(feature: &str) -> Error {
     let message = format!(
         "this build has no such backend; enable feature `{feature}` of crate `anyqueue`: cargo add \
@@ -91,4 +95,21 @@ fn missing(feature: &str) -> Error {
         "anyqueue",
         message,
     )
+}
+
+#[cfg(all(test, not(any(feature = "memory", feature = "sqlite"))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_feature_is_named() {
+        for (url, feature) in [("memory:", "memory"), ("sqlite://jobs.db", "sqlite")] {
+            // Refused before any await: no runtime is needed.
+            let opened = futures::FutureExt::now_or_never(open(url));
+            let error = opened.expect("no I/O").err().expect("no such backend");
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            let advice = format!("cargo add anyqueue --features {feature}");
+            assert!(error.to_string().contains(&advice), "{error}");
+        }
+    }
 }

@@ -38,6 +38,7 @@ enum How {
     SnoozeOnce,
     Panic,
     PanicAtStart,
+    PanicInDrop,
     Hang,
     CancelledUnasked,
     LargeResult,
@@ -49,6 +50,14 @@ impl Job for Ends {
 
     fn retry_policy() -> RetryPolicy {
         RetryPolicy::fixed(2, Duration::ZERO)
+    }
+}
+
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a bomb");
     }
 }
 
@@ -69,6 +78,10 @@ fn ends(
             How::SnoozeOnce => Ok("awake".to_owned()),
             How::Panic => panic!("in attempt {}", ctx.attempt()),
             How::Hang => std::future::pending().await,
+            How::PanicInDrop => {
+                let _bomb = Bomb;
+                std::future::pending().await
+            }
             How::CancelledUnasked => Err(JobError::cancelled()),
             How::LargeResult => Ok("x".repeat(2_000_000)),
             How::PanicAtStart => unreachable!("above"),
@@ -150,6 +163,12 @@ on_every_store! {
         let record = ended(store, How::PanicAtStart).await;
         let text = format!("panicked: at the start of {}", record.id);
         assert_eq!(errors(&record), [(1, text.as_str()), (2, text.as_str())]);
+    }
+
+    async fn a_panic_in_a_handler_s_drop_is_a_failure(store: &Store) {
+        let record = ended(store, How::PanicInDrop).await;
+        let text = "panicked while it was dropped: a bomb";
+        assert_eq!((record.state, errors(&record)), (State::Failed, vec![(1, text), (2, text)]));
     }
 
     async fn a_handler_over_its_time_limit_is_dropped(store: &Store) {

@@ -26,11 +26,16 @@ CREATE TABLE anyqueue_workers (
 ) STRICT;
 CREATE INDEX anyqueue_workers_seen ON anyqueue_workers (seen_at);
 
+-- The last seq given to a job; one row. SQLite's AUTOINCREMENT would promise
+-- the same at the cost of a write a job instead of one a transaction.
+CREATE TABLE anyqueue_sequence (last INTEGER NOT NULL) STRICT;
+INSERT INTO anyqueue_sequence (last) VALUES (0);
+
 -- What a job is: written once. `seq` is the order of enqueues and is never
--- given twice (AUTOINCREMENT), so what was once read of id and seq stays true.
+-- given twice, so what was once read of id and seq stays true.
 -- The payload comes last: the columns before it are read without its pages.
 CREATE TABLE anyqueue_bodies (
-    seq           INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq           INTEGER PRIMARY KEY,
     id            BLOB    NOT NULL UNIQUE,
     created_at    INTEGER NOT NULL,
     kind          TEXT    NOT NULL,

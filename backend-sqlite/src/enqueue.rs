@@ -3,7 +3,7 @@
 use anyqueue_core::{
     Enqueued, Error, JobId, NewJob, Operation, State, Timestamp, Unique, UniqueKey, UniquePolicy,
 };
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{ErrorCode, OptionalExtension, Statement, ToSql, Transaction, params};
 
 use crate::error::Failure;
 use crate::tx::{Cache, Tx};
@@ -48,58 +48,179 @@ pub fn enqueue_in(tx: &Transaction<'_>, jobs: &[NewJob]) -> Result<Vec<Enqueued>
     }
 }
 
+/// How many rows `bodies_add.sql` and `jobs_add.sql` add: what a statement
+/// costs by itself is shared by them.
+const ROWS: usize = 16;
+
+/// A job that is to be stored.
+struct Row<'j> {
+    seq: i64,
+    queue: i64,
+    state: State,
+    due: Timestamp,
+    job: &'j NewJob,
+}
+
 /// Stores jobs; the law is [`Backend::enqueue`](anyqueue_core::Backend).
 pub(crate) fn enqueue(tx: &mut Tx<'_>, jobs: &[NewJob]) -> Result<Vec<Enqueued>, Failure> {
-    let mut add_body = tx.sql(include_str!("sql/body_add.sql"))?;
-    let mut add_job = tx.sql(include_str!("sql/job_add.sql"))?;
     let mut answers = Vec::with_capacity(jobs.len());
+    let mut rows = Vec::with_capacity(ROWS);
     for job in jobs {
         let queue = tx.queue(&job.queue)?;
-        if let Some(unique) = &job.unique
-            && let Some(answer) = taken(tx, queue, unique, job.id)?
-        {
-            answers.push(answer);
-            continue;
+        if let Some(unique) = &job.unique {
+            // An id of this batch may be about to be stored.
+            store(tx, &mut rows)?;
+            if let Some(answer) = taken(tx, queue, unique, job.id)? {
+                answers.push(answer);
+                continue;
+            }
         }
         answers.push(Enqueued::Created(job.id));
-        let policy = job.unique.as_ref().map(|unique| &unique.policy);
-        let added = add_body.execute(params![
-            job.id.as_bytes(),
-            tx.now.as_micros(),
-            job.kind.as_str(),
-            rows::backoff_column(job)?,
-            job.unique.as_ref().map(|unique| unique.key.as_str()),
-            policy.map(rows::to_json).transpose()?,
-            job.trace.as_ref().map(|trace| trace.as_str()),
-            rows::tags_column(job)?,
-            job.payload.as_str(),
-        ])?;
-        if added == 0 {
-            continue; // The id is known.
-        }
         let due = job.schedule.due_at(tx.now);
         let state = if due > tx.now {
             State::Scheduled
         } else {
             State::Ready
         };
-        add_job.execute(params![
-            tx.last_key(),
+        rows.push(Row {
+            seq: 0,
             queue,
-            state.as_u8(),
-            job.priority.as_u8(),
-            due.as_micros(),
-            job.retry.max_attempts,
-            policy == Some(&UniquePolicy::WhileUnfinished),
-        ])?;
-        for tag in &job.tags {
-            tx.sql(include_str!("sql/tag_add.sql"))?
-                .execute(params![tag.as_str(), job.id.as_bytes()])?;
+            state,
+            due,
+            job,
+        });
+        if rows.len() == ROWS {
+            store(tx, &mut rows)?;
         }
-        tx.count_in(queue, state);
-        tx.changed(job.id, queue, state)?;
     }
+    store(tx, &mut rows)?;
     Ok(answers)
+}
+
+/// Stores those of the rows whose ids are not known; none are left.
+fn store(tx: &mut Tx<'_>, rows: &mut Vec<Row<'_>>) -> Result<(), Failure> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let first = tx.next_seq()?;
+    for (seq, row) in (first..).zip(rows.iter_mut()) {
+        row.seq = seq;
+    }
+    if rows.len() < ROWS || !add_bodies(tx, rows)? {
+        // The numbers of those that are known may stay unused.
+        let mut unknown = Vec::with_capacity(rows.len());
+        for row in rows.drain(..) {
+            if add_body(tx, &row)? {
+                unknown.push(row);
+            }
+        }
+        *rows = unknown;
+    }
+    if rows.len() == ROWS {
+        let mut add = tx.sql(include_str!("sql/jobs_add.sql"))?;
+        let mut place = 1;
+        for row in rows.iter() {
+            bind_job(&mut add, &mut place, row)?;
+        }
+        add.raw_execute()?;
+    } else {
+        let mut add = tx.sql(include_str!("sql/job_add.sql"))?;
+        for row in rows.iter() {
+            bind_job(&mut add, &mut 1, row)?;
+            add.raw_execute()?;
+        }
+    }
+    for row in rows.iter() {
+        let id = row.job.id;
+        for tag in &row.job.tags {
+            tx.sql(include_str!("sql/tag_add.sql"))?
+                .execute(params![tag.as_str(), id.as_bytes()])?;
+        }
+        tx.count_in(row.queue, row.state);
+        tx.changed(id, row.queue, row.state)?;
+    }
+    if let Some(last) = rows.last() {
+        tx.seq_given(last.seq);
+    }
+    rows.clear();
+    Ok(())
+}
+
+/// Adds the bodies of [`ROWS`] jobs; adds none and answers no where one of
+/// their ids is known.
+fn add_bodies(tx: &Tx<'_>, rows: &[Row<'_>]) -> Result<bool, Failure> {
+    let mut add = tx.sql(include_str!("sql/bodies_add.sql"))?;
+    let mut place = 1;
+    for row in rows {
+        bind_body(&mut add, &mut place, tx.now, row)?;
+    }
+    match add.raw_execute() {
+        Ok(_) => Ok(true),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Adds a job's body, unless its id is known.
+fn add_body(tx: &Tx<'_>, row: &Row<'_>) -> Result<bool, Failure> {
+    let mut add = tx.sql(include_str!("sql/body_add.sql"))?;
+    bind_body(&mut add, &mut 1, tx.now, row)?;
+    Ok(add.raw_execute()? == 1)
+}
+
+fn bind_body(
+    statement: &mut Statement<'_>,
+    place: &mut usize,
+    now: Timestamp,
+    row: &Row<'_>,
+) -> Result<(), Failure> {
+    let job = row.job;
+    let mut bind = binder(statement, place);
+    bind(&row.seq)?;
+    bind(job.id.as_bytes())?;
+    bind(&now.as_micros())?;
+    bind(&job.kind.as_str())?;
+    bind(&rows::backoff_column(job)?)?;
+    bind(&job.unique.as_ref().map(|unique| unique.key.as_str()))?;
+    let policy = job.unique.as_ref().map(|unique| &unique.policy);
+    bind(&policy.map(rows::to_json).transpose()?)?;
+    bind(&job.trace.as_ref().map(|trace| trace.as_str()))?;
+    bind(&rows::tags_column(job)?)?;
+    bind(&job.payload.as_str())
+}
+
+fn bind_job(
+    statement: &mut Statement<'_>,
+    place: &mut usize,
+    row: &Row<'_>,
+) -> Result<(), Failure> {
+    let job = row.job;
+    let keyed = job
+        .unique
+        .as_ref()
+        .is_some_and(|unique| unique.policy == UniquePolicy::WhileUnfinished);
+    let mut bind = binder(statement, place);
+    bind(&row.seq)?;
+    bind(&row.queue)?;
+    bind(&row.state.as_u8())?;
+    bind(&job.priority.as_u8())?;
+    bind(&row.due.as_micros())?;
+    bind(&job.retry.max_attempts)?;
+    bind(&keyed)
+}
+
+/// Binds one parameter after the other.
+fn binder<'s>(
+    statement: &'s mut Statement<'_>,
+    place: &'s mut usize,
+) -> impl FnMut(&dyn ToSql) -> Result<(), Failure> + 's {
+    |value| {
+        statement.raw_bind_parameter(*place, value)?;
+        *place += 1;
+        Ok(())
+    }
 }
 
 /// The answer for a job with a unique key that is not to be stored, because

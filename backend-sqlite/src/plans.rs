@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 /// What may walk a whole table or index, and why.
-const WALKS: [(&str, &str); 4] = [
+const WALKS: [(&str, &str); 8] = [
     ("queues", "SCAN anyqueue_queues"), // One row a queue; it is asked for all.
     ("list_tagged", "SCAN also VIRTUAL TABLE"), // The filter's own labels.
     // Running jobs only, and once for each worker that is forgotten.
@@ -15,7 +15,12 @@ const WALKS: [(&str, &str); 4] = [
         "workers_forget",
         "SCAN anyqueue_jobs USING INDEX anyqueue_running",
     ),
-    ("migrations_table", "SCAN sqlite_schema"), // SQLite's, one row a table.
+    // The statement's own rows.
+    ("bodies_add", "SCAN 16-ROW VALUES CLAUSE"),
+    ("jobs_add", "SCAN 16-ROW VALUES CLAUSE"),
+    ("sequence_last", "SCAN anyqueue_sequence"), // One row.
+    ("sequence_save", "SCAN anyqueue_sequence"), // The same.
+    ("migrations_table", "SCAN sqlite_schema"),  // SQLite's, one row a table.
 ];
 
 /// What sorts: lists of states that are counted to be few.

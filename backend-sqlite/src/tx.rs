@@ -16,6 +16,15 @@ pub(crate) struct Tx<'c> {
     pub(crate) now: Timestamp,
     pub(crate) changes: Changes,
     counts: Vec<(i64, [i64; 6])>,
+    sequence: Sequence,
+}
+
+/// The order of enqueues, as far as this transaction has asked for it.
+#[derive(Debug, Clone, Copy)]
+enum Sequence {
+    Unread,
+    Read(i64),
+    Raised(i64),
 }
 
 /// What was read of rows that do not change. Forgotten as a whole where a
@@ -86,6 +95,7 @@ impl<'c> Tx<'c> {
             now,
             changes: Changes::default(),
             counts: Vec::new(),
+            sequence: Sequence::Unread,
         }
     }
 
@@ -99,9 +109,24 @@ impl<'c> Tx<'c> {
         Ok(self.conn.execute_batch(text)?)
     }
 
-    /// The key of the row that was just added.
-    pub(crate) fn last_key(&self) -> i64 {
-        self.conn.last_insert_rowid()
+    /// The seq for the next new job.
+    pub(crate) fn next_seq(&mut self) -> Result<i64, Failure> {
+        let last = match self.sequence {
+            Sequence::Read(last) | Sequence::Raised(last) => last,
+            Sequence::Unread => {
+                let last = self
+                    .sql(include_str!("sql/sequence_last.sql"))?
+                    .query_row([], |row| row.get(0))?;
+                self.sequence = Sequence::Read(last);
+                last
+            }
+        };
+        Ok(last + 1)
+    }
+
+    /// A job was stored under this seq.
+    pub(crate) fn seq_given(&mut self, seq: i64) {
+        self.sequence = Sequence::Raised(seq);
     }
 
     /// The number of a queue, where the store knows it.
@@ -126,7 +151,7 @@ impl<'c> Tx<'c> {
         }
         self.sql(include_str!("sql/queue_add.sql"))?
             .execute([name.as_str()])?;
-        let queue = self.last_key();
+        let queue = self.conn.last_insert_rowid();
         self.know_queue(queue, name);
         Ok(queue)
     }
@@ -195,8 +220,12 @@ impl<'c> Tx<'c> {
         Ok(())
     }
 
-    /// Writes the counts: the last step before the commit.
+    /// Writes the counts and the sequence: the last step before the commit.
     pub(crate) fn finish(self) -> Result<Changes, Failure> {
+        if let Sequence::Raised(last) = self.sequence {
+            self.sql(include_str!("sql/sequence_save.sql"))?
+                .execute([last])?;
+        }
         if self.counts.is_empty() {
             return Ok(self.changes);
         }

@@ -1,94 +1,112 @@
-//! `cargo run --release -p anyqueue-benches [ROUNDS]`: anyqueue at its defaults
-//! beside a bare loop on the same kind of file, in one run, round by round.
+//! `cargo run --release -p anyqueue-benches [STORE [MEASURE [ROUNDS]]]`: anyqueue
+//! at its defaults on a store, beside a bare loop on the same store with the same
+//! settings, in one run, round by round.
 //!
-//! The bare loop keeps nothing but a table of jobs: no progress, results,
-//! errors, unique keys, counts or lists. Both run with synchronous=FULL.
+//! STORE is `sqlite`, the default, or a server whose `ANYQUEUE_TEST_<STORE>_URL`
+//! is set (see `scripts/servers`). MEASURE is one of
+//! - `speed` (the default): enqueue and drain, thousand jobs a second;
+//! - `pick-up`: from the call of `enqueue` to the handler's start, at 200 jobs/s;
+//! - `backlog`: drain beside 10,000 and beside 1,000,000 waiting jobs.
+//!
+//! The bare loop keeps nothing but jobs: no progress, results, errors, unique
+//! keys, counts or lists.
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
 
 mod bare;
 mod ours;
+mod table;
 
+use std::future::Future;
 use std::time::Instant;
+
+use anyqueue::Client;
+
+use bare::Failure;
+use table::{Table, percentile};
 
 /// Jobs of a round.
 const JOBS: usize = 20_000;
 
-/// Jobs of a batch.
-const BATCH: usize = 500;
-
-/// The figures of one contestant: thousand jobs a second, a value a round.
-struct Row {
-    name: &'static str,
-    /// The row that the ratio is taken against.
-    base: usize,
-    figures: Vec<f64>,
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let mut args = std::env::args().skip(1);
+    let store = args.next().unwrap_or_else(|| "sqlite".to_owned());
+    let measure = args.next().unwrap_or_else(|| "speed".to_owned());
+    let rounds: usize = args.next().map_or(Ok(5), |text| text.parse())?;
+    match measure.as_str() {
+        "speed" => speed(&store, rounds).await,
+        "pick-up" => pick_up(&store, rounds).await,
+        "backlog" => backlog(&store, rounds).await,
+        _ => Err(format!("no measure {measure:?}; give speed, pick-up or backlog").into()),
+    }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let rounds: usize = std::env::args().nth(1).map_or(Ok(5), |text| text.parse())?;
-    let runtime = tokio::runtime::Runtime::new()?;
-    let row = |name, base| Row {
-        name,
-        base,
-        figures: Vec::new(),
-    };
-    let mut rows = [
-        row("bare insert, 500 a transaction", 0),
-        row("enqueue_many, 500 a call", 0),
-        row("enqueue, one by one from 64 tasks", 0),
-        row("bare claim 500 and settle", 3),
-        row("worker, settled jobs", 3),
-    ];
+async fn speed(store: &str, rounds: usize) -> Result<(), Failure> {
+    let mut table = Table::default();
+    let insert = table.base("bare insert");
+    let many = table.beside("enqueue_many, 500 a call", insert);
+    let two = table.beside("enqueue_many, 500 a call, from 2 tasks", insert);
+    let singly = table.beside("enqueue, one by one from 64 tasks", insert);
+    let loops = table.base("bare claim and settle");
+    let worker = table.beside("worker, settled jobs", loops);
     for _ in 0..rounds {
-        let dir = tempfile::tempdir()?;
-        let mut bare = bare::Store::open(&dir.path().join("bare.db"))?;
-        let client = runtime.block_on(ours::open(&dir.path().join("jobs.db")))?;
-        rows[0].figures.push(rate(|| bare.insert(JOBS, BATCH))?);
-        rows[1].figures.push(rate(|| {
-            runtime.block_on(ours::enqueue_many(&client, JOBS, BATCH))
-        })?);
-        rows[3].figures.push(rate(|| bare.drain(JOBS, BATCH))?);
-        rows[4]
-            .figures
-            .push(rate(|| runtime.block_on(ours::drain(&client, JOBS)))?);
-        rows[2].figures.push(rate(|| {
-            runtime.block_on(ours::enqueue_singly(&client, JOBS))
-        })?);
-    }
-    println!("SQLite, {JOBS} jobs a round, {rounds} rounds, thousand jobs/s\n");
-    println!("| | median | min–max | ratio to bare |\n|---|---|---|---|");
-    for row in &rows {
-        let (low, middle, high) = spread(&row.figures);
-        let base = &rows[row.base].figures;
-        let ratios: Vec<f64> = row
-            .figures
-            .iter()
-            .zip(base)
-            .map(|(ours, bare)| ours / bare)
-            .collect();
-        let ratio = spread(&ratios).1;
-        println!(
-            "| {} | {middle:.1} | {low:.1}–{high:.1} | {ratio:.2} |",
-            row.name
+        let mut round = bare::open(store).await?;
+        let client = Client::connect(&round.url).await?;
+        table.add(insert, rate(JOBS, round.bare.insert(JOBS)).await?);
+        table.add(
+            many,
+            rate(JOBS, ours::enqueue_many(&client, JOBS, 1)).await?,
         );
+        table.add(loops, rate(JOBS, round.bare.drain(JOBS)).await?);
+        table.add(worker, rate(JOBS, ours::drain(&client, JOBS)).await?);
+        table.add(
+            singly,
+            rate(JOBS, ours::enqueue_singly(&client, JOBS, 64)).await?,
+        );
+        table.add(two, rate(JOBS, ours::enqueue_many(&client, JOBS, 2)).await?);
     }
+    println!("{store}, {JOBS} jobs a round, {rounds} rounds, thousand jobs/s\n\n{table}");
     Ok(())
 }
 
-/// Thousand jobs a second, of a call that does [`JOBS`] jobs.
-fn rate<E>(call: impl FnOnce() -> Result<(), E>) -> Result<f64, E> {
-    let begun = Instant::now();
-    call()?;
-    Ok(JOBS as f64 / begun.elapsed().as_secs_f64() / 1_000.0)
+async fn pick_up(store: &str, rounds: usize) -> Result<(), Failure> {
+    const PINGS: usize = 2_000;
+    let mut table = Table::default();
+    let points = [("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999)];
+    let rows = points.map(|(name, _)| table.base(name));
+    for _ in 0..rounds {
+        let round = bare::open(store).await?;
+        let client = Client::connect(&round.url).await?;
+        let spans = ours::pick_up(&client, PINGS, 200).await?;
+        for (row, (_, point)) in rows.iter().zip(points) {
+            table.add(*row, percentile(&spans, point));
+        }
+    }
+    println!("{store}, {PINGS} jobs a round at 200/s, {rounds} rounds, milliseconds\n\n{table}");
+    Ok(())
 }
 
-/// Least, median and greatest of some figures.
-fn spread(figures: &[f64]) -> (f64, f64, f64) {
-    let mut sorted = figures.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    (
-        sorted[0],
-        sorted[sorted.len() / 2],
-        sorted[sorted.len() - 1],
-    )
+async fn backlog(store: &str, rounds: usize) -> Result<(), Failure> {
+    const FEW: usize = 10_000;
+    const MANY: usize = 1_000_000;
+    let mut table = Table::default();
+    let few = table.base("drain beside 10,000 waiting");
+    let many = table.beside("drain beside 1,000,000 waiting", few);
+    for _ in 0..rounds {
+        for (row, waiting) in [(few, FEW), (many, MANY)] {
+            let round = bare::open(store).await?;
+            let client = Client::connect(&round.url).await?;
+            ours::enqueue_many(&client, waiting + JOBS, 2).await?;
+            table.add(row, rate(JOBS, ours::drain(&client, JOBS)).await?);
+        }
+    }
+    println!("{store}, {JOBS} jobs drained, {rounds} rounds, thousand jobs/s\n\n{table}");
+    Ok(())
+}
+
+/// Thousand jobs a second, of a call that does this many.
+async fn rate<E>(jobs: usize, call: impl Future<Output = Result<(), E>>) -> Result<f64, E> {
+    let begun = Instant::now();
+    call.await?;
+    Ok(jobs as f64 / begun.elapsed().as_secs_f64() / 1_000.0)
 }

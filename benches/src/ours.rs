@@ -1,9 +1,13 @@
 //! anyqueue, at its defaults.
 
-use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyqueue::{Client, Error, Job, JobContext, JobError, NewJob, State, Worker};
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::bare::{BATCH, Failure};
 
 #[derive(Serialize, Deserialize)]
 struct Noop(String);
@@ -17,32 +21,49 @@ async fn noop(_: Noop, _: JobContext) -> Result<(), JobError> {
     Ok(())
 }
 
-pub(crate) async fn open(path: &Path) -> Result<Client, Error> {
-    Client::connect(&format!("sqlite://{}", path.display())).await
-}
-
 fn job() -> Noop {
     Noop("x".repeat(98))
 }
 
-pub(crate) async fn enqueue_many(client: &Client, jobs: usize, batch: usize) -> Result<(), Error> {
-    for _ in 0..jobs / batch {
-        let built: Vec<NewJob> = (0..batch)
+/// Enqueues by calls of [`BATCH`] jobs, from this many tasks.
+pub(crate) async fn enqueue_many(client: &Client, jobs: usize, tasks: usize) -> Result<(), Error> {
+    in_tasks(client, jobs / BATCH, tasks, |client| async move {
+        let built: Vec<NewJob> = (0..BATCH)
             .map(|_| client.job(job()).build())
             .collect::<Result<_, _>>()?;
-        client.enqueue_many(&built).await?;
-    }
-    Ok(())
+        client.enqueue_many(&built).await.map(drop)
+    })
+    .await
 }
 
-pub(crate) async fn enqueue_singly(client: &Client, jobs: usize) -> Result<(), Error> {
-    const TASKS: usize = 64;
-    let tasks: Vec<_> = (0..TASKS)
+/// Enqueues one job a call, from this many tasks.
+pub(crate) async fn enqueue_singly(
+    client: &Client,
+    jobs: usize,
+    tasks: usize,
+) -> Result<(), Error> {
+    in_tasks(client, jobs, tasks, |client| async move {
+        client.enqueue(job()).await.map(drop)
+    })
+    .await
+}
+
+/// Shares calls out among tasks that make one after the other.
+async fn in_tasks<F>(
+    client: &Client,
+    calls: usize,
+    tasks: usize,
+    call: impl Fn(Client) -> F + Copy + Send + 'static,
+) -> Result<(), Error>
+where
+    F: Future<Output = Result<(), Error>> + Send,
+{
+    let tasks: Vec<_> = (0..tasks)
         .map(|task| {
             let client = client.clone();
             tokio::spawn(async move {
-                for _ in (task..jobs).step_by(TASKS) {
-                    client.enqueue(job()).await?;
+                for _ in (task..calls).step_by(tasks) {
+                    call(client.clone()).await?;
                 }
                 Ok::<_, Error>(())
             })
@@ -54,19 +75,70 @@ pub(crate) async fn enqueue_singly(client: &Client, jobs: usize) -> Result<(), E
     Ok(())
 }
 
-/// Counts jobs as the store has settled them.
+/// Runs a worker until the store has settled this many jobs more.
 pub(crate) async fn drain(client: &Client, jobs: usize) -> Result<(), Error> {
-    let worker = Worker::new(client).register(noop).start()?;
-    loop {
+    let settled = async || {
         let counts = client.counts().await?;
-        let done = counts
-            .first()
-            .map_or(0, |queue| queue.counts.get(State::Completed));
-        if done >= jobs as u64 {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        Ok::<u64, Error>(counts.iter().map(|q| q.counts.get(State::Completed)).sum())
+    };
+    let goal = settled().await? + jobs as u64;
+    let worker = Worker::new(client).register(noop).start()?;
+    while settled().await? < goal {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     worker.shutdown().await;
     Ok(())
+}
+
+#[derive(Serialize, Deserialize)]
+struct Ping(usize);
+
+impl Job for Ping {
+    const KIND: &'static str = "ping";
+    const QUEUE: &'static str = "pings";
+    type Output = ();
+}
+
+type Started = mpsc::UnboundedSender<(usize, Instant)>;
+
+async fn ping(job: Ping, ctx: JobContext<Started>) -> Result<(), JobError> {
+    // Closed only once the measurement has ended.
+    let _ = ctx.state().send((job.0, Instant::now()));
+    Ok(())
+}
+
+/// Enqueues jobs at an even rate to an idle worker; the spans from the call of
+/// `enqueue` to the start of the handler, in milliseconds, sorted.
+pub(crate) async fn pick_up(
+    client: &Client,
+    jobs: usize,
+    per_second: u32,
+) -> Result<Vec<f64>, Failure> {
+    let (started, mut starts) = mpsc::unbounded_channel::<(usize, Instant)>();
+    let worker = Worker::new(client)
+        .shared_state(Arc::new(started))
+        .register(ping)
+        .start()?;
+    let mut called = Vec::with_capacity(jobs);
+    let mut calls = Vec::with_capacity(jobs);
+    let mut tick = tokio::time::interval(Duration::from_secs(1) / per_second);
+    for number in 0..jobs {
+        tick.tick().await;
+        called.push(Instant::now());
+        let client = client.clone();
+        calls.push(tokio::spawn(
+            async move { client.enqueue(Ping(number)).await },
+        ));
+    }
+    for call in calls {
+        call.await??;
+    }
+    let mut spans = Vec::with_capacity(jobs);
+    while spans.len() < jobs {
+        let (number, start) = starts.recv().await.ok_or("the worker has stopped")?;
+        spans.push(start.duration_since(called[number]).as_secs_f64() * 1_000.0);
+    }
+    worker.shutdown().await;
+    spans.sort_by(f64::total_cmp);
+    Ok(spans)
 }

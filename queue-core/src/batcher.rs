@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::error::{Error, ErrorKind, Operation};
 
 type Answer<A> = Result<A, Error>;
-type Flush<I, A> = dyn Fn(Vec<I>) -> BoxFuture<'static, Result<Vec<A>, Error>> + Send + Sync;
+type Flush<I, A> = dyn Fn(Vec<I>) -> BoxFuture<'static, Vec<Answer<A>>> + Send + Sync;
 
 /// Turns single calls into batch calls.
 pub(crate) struct Batcher<I, A> {
@@ -35,12 +35,12 @@ struct Queue<I, A> {
 
 impl<I: Send + 'static, A: Send + 'static> Batcher<I, A> {
     /// Batches of at most `max` items, made by `flush`, which answers per
-    /// item in order.
+    /// item in order; see [`each`].
     pub(crate) fn new(
         operation: Operation,
         backend: &'static str,
         max: usize,
-        flush: impl Fn(Vec<I>) -> BoxFuture<'static, Result<Vec<A>, Error>> + Send + Sync + 'static,
+        flush: impl Fn(Vec<I>) -> BoxFuture<'static, Vec<Answer<A>>> + Send + Sync + 'static,
     ) -> Self {
         let queue = Queue {
             waiting: VecDeque::new(),
@@ -116,20 +116,42 @@ async fn drain<I, A>(flushing: Flushing<I, A>) {
             }
             queue.waiting.drain(..take).unzip()
         };
-        match (shared.flush)(items).await {
-            Ok(results) => {
-                for (answer, result) in answers.into_iter().zip(results) {
-                    // A caller that is gone needs no answer.
-                    let _ = answer.send(Ok(result));
-                }
-            }
-            Err(error) => {
-                for answer in answers {
-                    let _ = answer.send(Err(error.duplicate()));
-                }
-            }
+        let results = (shared.flush)(items).await;
+        for (answer, result) in answers.into_iter().zip(results) {
+            // A caller that is gone needs no answer.
+            let _ = answer.send(result);
         }
     }
+}
+
+/// Makes a batch call whose items came from different callers. Where the store
+/// refuses it for good, each item is asked alone: one that cannot be taken
+/// fails its own caller only.
+pub(crate) async fn each<I, A, F>(
+    items: Vec<I>,
+    call: impl Fn(Arc<[I]>) -> F,
+) -> Vec<Result<A, Error>>
+where
+    F: Future<Output = Result<Vec<A>, Error>>,
+    I: Clone,
+{
+    let items: Arc<[I]> = items.into();
+    let error = match call(Arc::clone(&items)).await {
+        Ok(answers) => return answers.into_iter().map(Ok).collect(),
+        Err(error) => error,
+    };
+    if items.len() == 1 || error.kind().is_transient() {
+        return items.iter().map(|_| Err(error.duplicate())).collect();
+    }
+    let mut answers = Vec::with_capacity(items.len());
+    for item in items.iter() {
+        let alone = call(Arc::from([item.clone()])).await;
+        answers.push(alone.and_then(|answers| {
+            let answer = answers.into_iter().next();
+            answer.ok_or_else(|| error.duplicate())
+        }));
+    }
+    answers
 }
 
 #[cfg(test)]
@@ -141,7 +163,7 @@ mod tests {
             sizes.lock().unwrap().push(items.len());
             Box::pin(async move {
                 tokio::task::yield_now().await;
-                Ok(items.into_iter().map(|n| 2 * n).collect())
+                items.into_iter().map(|n| Ok(2 * n)).collect()
             })
         })
     }
@@ -160,6 +182,27 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn an_item_that_is_refused_fails_alone() {
+        let refusing = |kind| {
+            move |items: Arc<[u32]>| async move {
+                if items.contains(&2) {
+                    return Err(Error::new(kind, Operation::Enqueue, "test", "no twos"));
+                }
+                Ok(items.to_vec())
+            }
+        };
+        let answers = each(vec![1, 2, 3], refusing(ErrorKind::InvalidInput)).await;
+        let kinds: Vec<_> = answers
+            .into_iter()
+            .map(|answer| answer.map_err(|error| error.kind()))
+            .collect();
+        assert_eq!(kinds, [Ok(1), Err(ErrorKind::InvalidInput), Ok(3)]);
+        // In passing, it is the store that fails, and not again for each item.
+        let answers = each(vec![1, 2, 3], refusing(ErrorKind::Unavailable)).await;
+        assert!(answers.iter().all(Result::is_err));
+    }
+
     #[test]
     fn a_stopped_runtime_leaves_the_batcher_usable() {
         let hang = std::sync::atomic::AtomicBool::new(true);
@@ -173,7 +216,7 @@ mod tests {
                     if hang {
                         std::future::pending::<()>().await;
                     }
-                    Ok(items)
+                    items.into_iter().map(Ok).collect()
                 })
             },
         ));

@@ -4,7 +4,7 @@ use anyqueue_core::{Enqueued, JobRecord, NewJob, Outcome, Progress, RetryPolicy,
 
 use crate::asserts::{Verdict, holds, same, same_set};
 use crate::case::cases;
-use crate::samples::{LONG, complete, full, job, jobs, payload};
+use crate::samples::{LONG, complete, full, job, jobs, payload, unique};
 use crate::store::Store;
 
 cases! { "enqueue";
@@ -24,6 +24,8 @@ cases! { "enqueue";
         of_a_finished_job_changes_nothing;
         twice_in_one_batch;
         beside_new_jobs;
+        amid_a_hundred_new_jobs;
+        first_without_a_key_then_with_one [Unique];
     }
     law get "get answers each id with its record, or `None`" {
         in_the_order_of_the_ids;
@@ -217,6 +219,34 @@ async fn beside_new_jobs(store: Store) -> Verdict {
         a.claim_ids("q", 9).await?,
         [old.id, new.id],
     )
+}
+
+async fn amid_a_hundred_new_jobs(store: Store) -> Verdict {
+    let a = store.open().await?;
+    let new = jobs("q", 100);
+    a.put_all(&[new[3].clone(), new[40].clone()]).await?;
+    let mut batch = new.clone();
+    batch.insert(90, new[60].clone());
+    let expected: Vec<_> = batch.iter().map(|job| Enqueued::Created(job.id)).collect();
+    same("the answers", a.enqueue(&batch).await?, expected)?;
+    same_set(
+        "the claimed jobs",
+        a.claim_ids("q", 200).await?,
+        new.iter().map(|job| job.id),
+    )
+}
+
+async fn first_without_a_key_then_with_one(store: Store) -> Verdict {
+    let a = store.open().await?;
+    let plain = job("q");
+    let keyed = NewJob {
+        id: plain.id,
+        ..unique("q", "k")
+    };
+    let expected = vec![Enqueued::Created(plain.id); 2];
+    same("the answers", a.enqueue(&[plain, keyed]).await?, expected)?;
+    // The repetition took no key.
+    a.put(&unique("q", "k")).await.map(drop)
 }
 
 async fn in_the_order_of_the_ids(store: Store) -> Verdict {

@@ -8,7 +8,7 @@ mod watch;
 use std::sync::Arc;
 
 use crate::backend::Backend;
-use crate::batcher::Batcher;
+use crate::batcher::{Batcher, each};
 use crate::capability::{Capabilities, Capability};
 use crate::error::{Error, ErrorKind, Operation};
 use crate::id::JobId;
@@ -80,14 +80,20 @@ impl Client {
             let backend = Arc::clone(&backend);
             move |jobs: Vec<NewJob>| {
                 let backend = Arc::clone(&backend);
-                Box::pin(async move { enqueue(&*backend, &jobs).await })
+                Box::pin(each(jobs, move |jobs| {
+                    let backend = Arc::clone(&backend);
+                    async move { enqueue(&*backend, &jobs).await }
+                }))
             }
         });
         let reads = Batcher::new(Operation::Get, name, MAX_BATCH, {
             let backend = Arc::clone(&backend);
             move |ids: Vec<JobId>| {
                 let backend = Arc::clone(&backend);
-                Box::pin(async move { repeat(|| backend.get(&ids)).await })
+                Box::pin(each(ids, move |ids| {
+                    let backend = Arc::clone(&backend);
+                    async move { repeat(|| backend.get(&ids)).await }
+                }))
             }
         });
         Ok(Self {

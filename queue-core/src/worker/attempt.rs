@@ -139,11 +139,15 @@ pub(super) fn unknown_kind(scope: &JobScope) -> Outcome {
 }
 
 /// The outcome for a panic outside the handler's future: in its drop.
-pub(super) fn broken(panic: &(dyn Any + Send)) -> Outcome {
-    let text = format!("panicked while it was dropped: {}", text_of(panic));
+pub(super) fn broken(scope: &JobScope, panic: &(dyn Any + Send)) -> Outcome {
+    let job = &scope.job;
+    let error = ErrorText::new(format!("panicked while it was dropped: {}", text_of(panic)));
+    if job.attempt >= job.retry.max_attempts {
+        return Outcome::Fail { error };
+    }
     Outcome::Retry {
-        delay: Duration::from_secs(1),
-        error: ErrorText::new(text),
+        delay: job.retry.backoff.delay_after(job.attempt),
+        error,
     }
 }
 

@@ -26,7 +26,8 @@ pub(super) async fn run(engine: Arc<Engine>) {
         engine.running.fetch_add(1, Ordering::Relaxed);
         let guarded = AssertUnwindSafe(take(&engine, &scope)).catch_unwind().await;
         if let Err(panic) = guarded {
-            engine.settling.push(scope, attempt::broken(&*panic));
+            let outcome = attempt::broken(&scope, &*panic);
+            engine.settling.push(scope, outcome);
         }
         engine.running.fetch_sub(1, Ordering::Relaxed);
         engine.room.notify_one();

@@ -1,13 +1,36 @@
-//! The bare loop: one table, one connection, prepared statements.
+//! SQLite: one table, one connection, prepared statements, synchronous=FULL.
 
 use std::path::Path;
 
+use anyqueue::async_trait;
 use rusqlite::{Connection, Result, TransactionBehavior, params};
 
-pub(crate) struct Store(Connection);
+use super::{BATCH, Bare, Failure, Round, payload};
+
+struct Store(Connection);
+
+pub(super) fn open() -> Result<Round, Failure> {
+    let directory = tempfile::tempdir()?;
+    Ok(Round {
+        url: format!("sqlite://{}/jobs.db", directory.path().display()),
+        bare: Box::new(Store::open(&directory.path().join("bare.db"))?),
+        _place: Box::new(directory),
+    })
+}
+
+#[async_trait]
+impl Bare for Store {
+    async fn insert(&mut self, jobs: usize) -> Result<(), Failure> {
+        Ok(self.insert_all(jobs)?)
+    }
+
+    async fn drain(&mut self, jobs: usize) -> Result<(), Failure> {
+        Ok(self.drain_all(jobs)?)
+    }
+}
 
 impl Store {
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    fn open(path: &Path) -> Result<Self> {
         let connection = Connection::open(path)?;
         connection.execute_batch(
             "PRAGMA journal_mode = WAL;
@@ -25,8 +48,8 @@ impl Store {
         Ok(Self(connection))
     }
 
-    pub(crate) fn insert(&mut self, jobs: usize, batch: usize) -> Result<()> {
-        for _ in 0..jobs / batch {
+    fn insert_all(&mut self, jobs: usize) -> Result<()> {
+        for _ in 0..jobs / BATCH {
             let tx = self
                 .0
                 .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -35,9 +58,8 @@ impl Store {
                     "INSERT INTO jobs (id, queue, kind, payload, state, priority, due_at, attempt,
                                        counter) VALUES (?1, 'default', 'noop', ?2, 1, 1, 0, 0, 0)",
                 )?;
-                for _ in 0..batch {
-                    let payload = format!("\"{}\"", "x".repeat(98));
-                    insert.execute(params![uuid::Uuid::now_v7().as_bytes(), payload])?;
+                for _ in 0..BATCH {
+                    insert.execute(params![uuid::Uuid::now_v7().as_bytes(), payload()])?;
                 }
             }
             tx.commit()?;
@@ -45,10 +67,10 @@ impl Store {
         Ok(())
     }
 
-    pub(crate) fn drain(&mut self, jobs: usize, batch: usize) -> Result<()> {
+    fn drain_all(&mut self, jobs: usize) -> Result<()> {
         let mut done = 0;
         while done < jobs {
-            let claimed = self.claim(batch)?;
+            let claimed = self.claim()?;
             done += claimed.len();
             let tx = self
                 .0
@@ -67,7 +89,7 @@ impl Store {
         Ok(())
     }
 
-    fn claim(&mut self, batch: usize) -> Result<Vec<(i64, i64, String)>> {
+    fn claim(&mut self) -> Result<Vec<(i64, i64, String)>> {
         let tx = self
             .0
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -81,7 +103,7 @@ impl Store {
                                  lease_until = 1 WHERE seq = ?1",
             )?;
             let found =
-                find.query_map([batch], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+                find.query_map([BATCH], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             let claimed: Vec<(i64, i64, String)> = found.collect::<Result<_>>()?;
             for (seq, ..) in &claimed {
                 take.execute([seq])?;
