@@ -172,11 +172,14 @@ pub(crate) fn confirmed(confirmation: &Confirmation) -> Result<(), Failure> {
     }
 }
 
+/// Whether the queue is not there: not declared, that is. One whose node is
+/// down, or has not yet recovered it, is said to be not found as well.
 pub(crate) fn is_missing(error: &lapin::Error) -> bool {
     matches!(
         error.kind(),
         lapin::ErrorKind::ProtocolError(error)
             if *error.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)
+                && error.get_message().as_str().contains("no queue")
     )
 }
 

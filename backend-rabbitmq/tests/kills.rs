@@ -71,6 +71,7 @@ async fn ten_kills() {
         )));
         tasks.push(tokio::task::spawn_local(work(store, Arc::clone(&told))));
     }
+    broker.keeps_streams().await;
     for _ in 0..KILLS {
         let before = told.completed.lock().unwrap().len();
         eventually("work goes on", async || {

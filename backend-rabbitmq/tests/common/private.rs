@@ -138,6 +138,22 @@ impl Broker {
         .await;
     }
 
+    /// Returns when the broker has on disk that it keeps streams. RabbitMQ 3.10
+    /// writes the name of its stream coordinator some seconds after the first
+    /// stream of all was declared; killed before, it never finds its streams
+    /// again.
+    pub(crate) async fn keeps_streams(&self) {
+        let names = "data/anyqueue@localhost/coordination/anyqueue@localhost/names.dets";
+        let path = self.directory.join(names);
+        eventually("the coordinator's name is on disk", async || {
+            let names = std::fs::read(&path).ok()?;
+            let wanted = b"rabbit_stream_coordinator";
+            let found = names.windows(wanted.len()).any(|some| some == wanted);
+            found.then_some(())
+        })
+        .await;
+    }
+
     /// kill -9.
     pub(crate) fn kill(&mut self) {
         if let Some(mut server) = self.server.take() {
