@@ -13,6 +13,7 @@ use anyqueue_core::{
 };
 use anyqueue_memory::{Answer, Command, Machine};
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use crate::config::{RabbitConfig, View};
 use crate::error::{Failure, mismatch};
@@ -65,6 +66,17 @@ impl RabbitBackend {
         let ledgers = store.shared().view().ledgers();
         drop(store);
         session::destroy(&config, &ledgers).await.map_err(failed)
+    }
+
+    /// The ticket that the instance of this handle holds, once it has claimed:
+    /// the body of a message of the queue `<prefix>.tickets`.
+    pub fn ticket(&self) -> Option<Uuid> {
+        *self.shared().ticket.borrow()
+    }
+
+    /// How many ledgers have ended before the one that is followed now.
+    pub fn generation(&self) -> u64 {
+        self.shared().view().generation
     }
 
     fn shared(&self) -> &Shared {

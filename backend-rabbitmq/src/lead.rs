@@ -5,6 +5,7 @@
 //! time and hears no tick asks to lead as well, so that a leader that hangs
 //! holds nobody up.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -36,14 +37,26 @@ const SILENCE: Duration = Duration::from_millis(1_500);
 /// Takes part in elections and leads where they are won; ends with an error
 /// only.
 pub(crate) async fn run(connection: &Connection, shared: &Shared) -> Result<(), Failure> {
+    let mut message = pin!(await_message(connection, shared));
+    loop {
+        tokio::select! {
+            ended = &mut message => return ended,
+            () = lead(shared) => {}
+            () = watch(shared) => elect(shared).await,
+        }
+    }
+}
+
+/// Asks to lead once the leader's message is delivered, and keeps it: never
+/// acknowledged, it goes to another with this connection.
+async fn await_message(connection: &Connection, shared: &Shared) -> Result<(), Failure> {
     let name = Queue::Leader.name(&shared.config.prefix);
     let waiting = declare(connection, &shared.config.prefix, Queue::Leader).await?;
     let channel = connection.create_channel().await?;
     if waiting == 0 {
         // The queue keeps one: a second is no harm.
-        channel
-            .confirm_select(ConfirmSelectOptions::default())
-            .await?;
+        let confirm = ConfirmSelectOptions::default();
+        channel.confirm_select(confirm).await?;
         publish(&channel, &name, b"lead").await?;
     }
     channel.basic_qos(1, BasicQosOptions::default()).await?;
@@ -55,18 +68,13 @@ pub(crate) async fn run(connection: &Connection, shared: &Shared) -> Result<(), 
             FieldTable::default(),
         )
         .await?;
-    // Never acknowledged: it goes to another with this connection.
-    let mut message = None;
-    loop {
-        tokio::select! {
-            delivery = consumer.next(), if message.is_none() => {
-                message = Some(delivery.ok_or_else(ended)??);
-                elect(shared).await;
-            }
-            () = lead(shared) => {}
-            () = watch(shared) => elect(shared).await,
-        }
+    let _message = consumer.next().await.ok_or_else(ended)??;
+    elect(shared).await;
+    // Only the loss of the queue ends this.
+    while let Some(delivery) = consumer.next().await {
+        drop(delivery?);
     }
+    Err(ended())
 }
 
 /// Asks to lead in the next term; returns when that is decided.

@@ -47,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) claims: watch::Sender<bool>,
     /// The ticket that this instance holds on the present connection.
     pub(crate) ticket: watch::Sender<Option<Uuid>>,
+    /// A claim has waited for one in vain.
+    pub(crate) ticketless: AtomicBool,
     held: Mutex<Option<Held>>,
     /// The ticket that the ledger was told of last.
     told: Mutex<Option<Uuid>>,
@@ -133,6 +135,7 @@ impl Shared {
             unheard: AtomicBool::new(false),
             claims: watch::Sender::new(false),
             ticket: watch::Sender::new(None),
+            ticketless: AtomicBool::new(false),
             held: Mutex::default(),
             told: Mutex::default(),
             closing: watch::Sender::new(false),
@@ -189,16 +192,18 @@ impl Shared {
         }
     }
 
-    /// Waits, a little, for a ticket. Without one the leases of a claim end by
-    /// time alone.
+    /// Waits, a little and once a connection, for a ticket. Without one the
+    /// leases of a claim end by time alone.
     pub(crate) async fn have_ticket(&self) {
-        if self.ticket.borrow().is_some() {
+        if self.ticket.borrow().is_some() || self.ticketless.load(Ordering::Acquire) {
             return;
         }
         self.claims.send_replace(true);
         let mut ticket = self.ticket.subscribe();
         let taken = ticket.wait_for(Option::is_some);
-        let _ = tokio::time::timeout(TICKET_PATIENCE, taken).await;
+        if tokio::time::timeout(TICKET_PATIENCE, taken).await.is_err() {
+            self.ticketless.store(true, Ordering::Release);
+        }
     }
 
     /// A barrier of the instance's own, also while calls are refused.

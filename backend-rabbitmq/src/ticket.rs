@@ -16,6 +16,7 @@
 //!   from its holder;
 //! - given to two: the ledger knows one holder, the latest.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -50,6 +51,7 @@ pub(crate) struct Held {
 pub(crate) async fn run(connection: &Connection, shared: &Shared) -> Result<(), Failure> {
     // That of a former connection went back to the queue with it.
     shared.ticket.send_replace(None);
+    shared.ticketless.store(false, Ordering::Release);
     let mut claims = shared.claims.subscribe();
     // The sender is this instance's own.
     let _ = claims.wait_for(|claims| *claims).await;

@@ -71,7 +71,10 @@ async fn ten_kills() {
         )));
         tasks.push(tokio::task::spawn_local(work(store, Arc::clone(&told))));
     }
-    broker.keeps_streams().await;
+    let queues = ["leader", "tickets"].map(|queue| format!("{prefix}.{queue}"));
+    broker
+        .remembers(&queues.each_ref().map(String::as_str))
+        .await;
     for _ in 0..KILLS {
         let before = told.completed.lock().unwrap().len();
         eventually("work goes on", async || {
@@ -108,14 +111,14 @@ async fn ten_kills() {
 
 async fn produce(store: RabbitBackend, told: Arc<Told>) {
     while !told.stop.load(Ordering::SeqCst) {
-        let jobs: Vec<NewJob> = (0..10).map(|_| job()).collect();
+        let jobs: Vec<NewJob> = (0..5).map(|_| job()).collect();
         // Asked again with the same ids where the answer was lost.
         again(async || store.enqueue(&jobs).await).await;
         told.enqueued
             .lock()
             .unwrap()
             .extend(jobs.iter().map(|job| job.id));
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -138,20 +138,23 @@ impl Broker {
         .await;
     }
 
-    /// Returns when the broker has on disk that it keeps streams. RabbitMQ 3.10
-    /// writes the name of its stream coordinator some seconds after the first
-    /// stream of all was declared; killed before, it never finds its streams
-    /// again.
-    pub(crate) async fn keeps_streams(&self) {
-        let names = "data/anyqueue@localhost/coordination/anyqueue@localhost/names.dets";
-        let path = self.directory.join(names);
-        eventually("the coordinator's name is on disk", async || {
-            let names = std::fs::read(&path).ok()?;
-            let wanted = b"rabbit_stream_coordinator";
-            let found = names.windows(wanted.len()).any(|some| some == wanted);
-            found.then_some(())
-        })
-        .await;
+    /// Returns when the broker has on disk which replicated queues it has.
+    /// RabbitMQ 3.10 writes their names some seconds after they were declared
+    /// (and that of the coordinator of all streams after the first one); killed
+    /// before, it does not find what belongs to them.
+    pub(crate) async fn remembers(&self, quorum_queues: &[&str]) {
+        let node = self.directory.join("data/anyqueue@localhost");
+        let streams = node.join("coordination/anyqueue@localhost/names.dets");
+        let quorum = node.join("quorum/anyqueue@localhost/names.dets");
+        let wanted = quorum_queues.iter().map(|name| (&quorum, *name));
+        for (path, name) in wanted.chain([(&streams, "rabbit_stream_coordinator")]) {
+            eventually(&format!("{name} is on disk"), async || {
+                let names = std::fs::read(path).ok()?;
+                let mut parts = names.windows(name.len());
+                parts.any(|part| part == name.as_bytes()).then_some(())
+            })
+            .await;
+        }
     }
 
     /// kill -9.

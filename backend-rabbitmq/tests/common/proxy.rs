@@ -1,7 +1,7 @@
 //! A proxy in front of the broker that can cut its connections.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -17,6 +17,7 @@ struct Shared {
     /// Segments left until the cut; negative: no cut is set.
     left: AtomicI64,
     cuts: AtomicU64,
+    held: AtomicBool,
     /// Rises with each cut: connections of before end.
     cut: watch::Sender<u64>,
 }
@@ -28,6 +29,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             left: AtomicI64::new(-1),
             cuts: AtomicU64::new(0),
+            held: AtomicBool::new(false),
             cut: watch::Sender::new(0),
         });
         let all = Arc::clone(&shared);
@@ -47,6 +49,17 @@ impl Proxy {
 
     pub(crate) fn cut_now(&self) {
         self.shared.now();
+    }
+
+    /// Cuts all connections and lets none through any more.
+    pub(crate) fn hold(&self) {
+        self.shared.held.store(true, Ordering::SeqCst);
+        self.shared.now();
+    }
+
+    /// Lets connections through again.
+    pub(crate) fn release(&self) {
+        self.shared.held.store(false, Ordering::SeqCst);
     }
 
     /// Takes the set cut back; false where it was made.
@@ -80,6 +93,9 @@ impl Shared {
 }
 
 async fn carry(client: TcpStream, to: u16, shared: Arc<Shared>) {
+    if shared.held.load(Ordering::SeqCst) {
+        return;
+    }
     let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else {
         return;
     };
