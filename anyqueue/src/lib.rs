@@ -34,6 +34,7 @@
 //! |---|---|---|
 //! | `sqlite` (default) | `sqlite://jobs.db`, `sqlite:///var/lib/app/jobs.db` | one file, any number of processes of one host |
 //! | `memory` | `memory:`, `memory:name` | this process |
+//! | `rabbitmq` | `amqp://user:password@host/vhost`, `amqps://…?prefix=billing` | a RabbitMQ broker with streams |
 //!
 //! Everything but [`Client::connect`] comes from `anyqueue-core`.
 

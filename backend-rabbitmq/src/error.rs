@@ -103,6 +103,12 @@ fn classify(error: &lapin::Error) -> (ErrorKind, Option<&'static str>) {
             Some("check the virtual host of the URL and the user's access to it"),
         ),
         Hard(AMQPHardError::NOTIMPLEMENTED) => (ErrorKind::Unsupported, Some(NO_STREAMS)),
+        // So says 3.10 where the flag is off.
+        Hard(AMQPHardError::INTERNALERROR)
+            if native.get_message().as_str().contains("feature flag") =>
+        {
+            (ErrorKind::Unsupported, Some(NO_STREAMS))
+        }
         Hard(_) => (ErrorKind::Unavailable, None),
     }
 }

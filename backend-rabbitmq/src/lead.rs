@@ -53,7 +53,7 @@ async fn await_message(connection: &Connection, shared: &Shared) -> Result<(), F
     let name = Queue::Leader.name(&shared.config.prefix);
     let waiting = declare(connection, &shared.config.prefix, Queue::Leader).await?;
     let channel = connection.create_channel().await?;
-    if waiting == 0 {
+    if waiting.is_empty() {
         // The queue keeps one: a second is no harm.
         let confirm = ConfirmSelectOptions::default();
         channel.confirm_select(confirm).await?;

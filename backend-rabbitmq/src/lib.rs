@@ -1,4 +1,72 @@
-//! The RabbitMQ backend of anyqueue.
+//! The RabbitMQ backend of anyqueue: a stream as the ledger, nothing else
+//! needed. RabbitMQ 3.9 or later with streams and quorum queues.
+//!
+//! | The contract's word | Here |
+//! |---|---|
+//! | store | the queues of one virtual host whose names begin with a prefix |
+//! | job, queue, state | entries of the [fold](anyqueue_memory::Machine) of the stream `P.ledger.…`, in every process's memory |
+//! | enqueue, claim, settle, … | a command in that stream; the answer is what it came to when it was folded |
+//! | get, list, counts | a barrier in the stream, then a look at the fold |
+//! | lease | its end is in the fold, on the clock of the leader's ticks in the stream |
+//! | token | the job's id and its claim counter in the fold |
+//! | death of a worker's process | its message of the quorum queue `P.tickets` is redelivered to another one |
+//! | unique key | an entry of the fold: the first command in the stream wins |
+//! | maintain | a command |
+//! | notification | folding: every process reads every command |
+//! | prepare | declares and checks the queues, reads the stream to its end |
+//!
+//! # Use
+//! [`RabbitBackend::connect`] opens what a URL names; [`RabbitConfig`] says
+//! which. The handles of a process share one view of the store, one thread and
+//! one connection, unless they ask for [their own](View::Own). With the prefix
+//! `P` the user needs the permissions to configure (once, to make the store, and
+//! where it leads), write and read `P\..*`, and to write `amq\.default`.
+//!
+//! # How it works
+//! Calls become commands. What waits when a message can be sent goes into it, up
+//! to 1 MiB or 4,096 commands, heartbeats first; up to four messages are under
+//! way. Every process reads them all and applies them to the same state machine,
+//! so every process has all jobs in memory and answers from there. One process
+//! leads: it appends the time, and now and then a snapshot into a new stream,
+//! where the ledger then goes on. `FOLD.md` beside the sources argues why that is
+//! safe: ordering, duplicates, clock, change of leader, generations.
+//!
+//! | Question | File |
+//! |---|---|
+//! | What is in a message? | `wire.rs` |
+//! | What does a message do? | `fold.rs` |
+//! | How does a command get into the ledger, once? | `outbox.rs`, `append.rs` |
+//! | How is the ledger read, without a gap? | `follow.rs` |
+//! | Who leads, and when does time pass? | `lead.rs` |
+//! | How is a dead process told from a slow one? | `ticket.rs` |
+//! | How is the ledger kept short? | `snapshot.rs`, `roots.rs` |
+//! | What happens when the connection is lost? | `instance.rs`, `session.rs` |
+//! | Which queues are there? | `topology.rs` |
+//!
+//! # What it promises
+//! - **Durability** is the stream's: an acknowledged write survives the crash of
+//!   any process, the broker's included ([`Durability::Crash`]). Streams are not
+//!   synced to disk; in a cluster they have replicas.
+//! - **Processes**: any number, on any hosts. A killed process's jobs run again
+//!   about half a second after the broker sees its connection end, whatever is
+//!   left of their leases; after a lost host that is the heartbeat of the
+//!   connection (10 s; option `heartbeat`).
+//! - **Time** is the leader's host clock, as ticks in the ledger; it never falls,
+//!   and stands still while nobody leads. Leases and delays are exact to 30 ms.
+//! - **Memory**: each process that uses the store holds all its jobs, finished
+//!   ones until they are purged. Keep retention and payloads small, or use a
+//!   store on disk where millions of jobs are kept.
+//! - **The outcome of a call is unknown** where the broker is away for more than
+//!   3 s. What was under way then takes no effect later.
+//! - **Transactional enqueue** is not offered: an AMQP transaction covers one
+//!   channel, and no application keeps its data there.
+//! - **A store is one prefix.** Whatever else publishes to its queues is passed
+//!   over, but keep others away from them.
+//!
+//! # Figures
+//! @FIGURES@
+//!
+//! [`Durability::Crash`]: anyqueue_core::Durability::Crash
 
 mod append;
 mod backend;

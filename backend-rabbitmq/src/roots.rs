@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::Failure;
-use crate::topology::{self, Queue, declare, first_ledger, publish, table, text};
+use crate::topology::{self, Declared, Queue, declare, first_ledger, publish, table, text};
 use crate::wire::{Head, decode, encode};
 
 /// What a message of the roots' stream says.
@@ -33,8 +33,14 @@ const FAR: usize = 200;
 /// The present ledger's beginning, or that of one shortly before it. In an
 /// empty store the first ledger is made.
 pub(crate) async fn find(connection: &Connection, prefix: &str) -> Result<Head, Failure> {
-    declare(connection, prefix, Queue::Roots).await?;
-    if let Some(head) = newest(connection, prefix).await? {
+    let declared = declare(connection, prefix, Queue::Roots).await?;
+    let found = newest(connection, prefix).await;
+    if let Declared::Refused(refusal) = declared {
+        // Such a user can use a store, and not make one.
+        tracing::debug!("the user may not declare queues");
+        return found.ok().flatten().ok_or(refusal);
+    }
+    if let Some(head) = found? {
         return Ok(head);
     }
     // Whoever finds nothing makes the first ledger. Should that have been made

@@ -140,6 +140,8 @@ async fn listen(events: impl Stream<Item = Event>) -> Result<(), Failure> {
         match event {
             Some(Event::ConnectionBlocked(reason)) => blocked = Some(reason),
             Some(Event::ConnectionUnblocked) => blocked = None,
+            // Those of a channel are its user's.
+            Some(Event::Error(error)) if error.is_amqp_soft_error() => {}
             Some(Event::Error(error)) => return Err(error.into()),
             Some(_) => {}
             None => {

@@ -14,7 +14,7 @@ use crate::fold::{Effects, Fold, Reply, Standing};
 use crate::outbox::{Item, Outbox, Urgency};
 use crate::ticket::Held;
 use crate::wake::Waiters;
-use crate::wire::{self, Entry, Head};
+use crate::wire::{self, Entry, Head, Unreadable};
 
 /// How long a claim waits for the instance's ticket.
 const TICKET_PATIENCE: Duration = Duration::from_secs(1);
@@ -272,7 +272,16 @@ impl Shared {
 
     /// Folds a message of the ledger.
     pub(crate) fn fold(&self, message: &[u8]) -> Result<(), Failure> {
-        let (header, body) = wire::open(message)?;
+        let (header, body) = match wire::open(message) {
+            Ok(opened) => opened,
+            Err(Unreadable::Newer) => return Err(Unreadable::Newer.into()),
+            Err(Unreadable::Garbled) => {
+                // Something else publishes here. Every instance passes it over.
+                tracing::warn!("the ledger holds a message that is no command; passed over");
+                self.pass_over();
+                return Ok(());
+            }
+        };
         let mut effects = Effects::default();
         let mut answers = Vec::new();
         let clock;
@@ -334,6 +343,12 @@ impl Shared {
         }
         self.tell(&effects);
         Ok(())
+    }
+
+    fn pass_over(&self) {
+        if let Some(place) = &mut self.view().place {
+            place.next += 1;
+        }
     }
 
     /// A message of this instance came before its turn: one before it was

@@ -76,14 +76,29 @@ pub(crate) fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(text))
 }
 
-/// Makes sure that a queue is there as it has to be, and says how many
-/// messages wait in it. A user who may not declare may still use what is
-/// there.
+/// What became of a declaration.
+#[derive(Debug)]
+pub(crate) enum Declared {
+    /// The queue is there as it has to be, with so many messages waiting.
+    Checked(u32),
+    /// The user may not declare, and not look either. It may be there.
+    Refused(Failure),
+}
+
+impl Declared {
+    /// Whether a message is known to wait in it, or may.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Checked(0))
+    }
+}
+
+/// Makes sure that a queue is there as it has to be. A user who may not
+/// declare may still use what is there.
 pub(crate) async fn declare(
     connection: &Connection,
     prefix: &str,
     queue: Queue<'_>,
-) -> Result<u32, Failure> {
+) -> Result<Declared, Failure> {
     let name = queue.name(prefix);
     let durable = QueueDeclareOptions {
         durable: true,
@@ -93,39 +108,41 @@ pub(crate) async fn declare(
     let declared = channel
         .queue_declare(name.as_str().into(), durable, queue.arguments())
         .await;
-    match declared {
+    match declared.map_err(Failure::from) {
         Ok(declared) => {
             let count = declared.message_count();
             close(&channel).await;
-            Ok(count)
+            Ok(Declared::Checked(count))
         }
-        Err(error) => {
-            let failure = Failure::from(error);
-            if failure.kind == ErrorKind::Denied && exists(connection, &name).await? {
-                return Ok(1);
-            }
-            Err(failure)
-        }
+        Err(failure) if failure.kind == ErrorKind::Denied => Ok(Declared::Refused(failure)),
+        Err(failure) => Err(failure),
     }
 }
 
-/// Whether a queue is there.
+/// Whether a queue is there, as far as the user may know.
 pub(crate) async fn exists(connection: &Connection, name: &str) -> Result<bool, Failure> {
     let channel = connection.create_channel().await?;
     let passive = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()
     };
-    match channel
+    let looked = channel
         .queue_declare(name.into(), passive, FieldTable::default())
-        .await
-    {
+        .await;
+    match looked {
         Ok(_) => {
             close(&channel).await;
             Ok(true)
         }
         Err(error) if is_missing(&error) => Ok(false),
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            let failure = Failure::from(error);
+            // Without the permission to configure there is no look either.
+            if failure.kind == ErrorKind::Denied {
+                return Ok(true);
+            }
+            Err(failure)
+        }
     }
 }
 

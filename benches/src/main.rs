@@ -6,7 +6,8 @@
 //! is set (see `scripts/servers`). MEASURE is one of
 //! - `speed` (the default): enqueue and drain, thousand jobs a second;
 //! - `pick-up`: from the call of `enqueue` to the handler's start, at 200 jobs/s;
-//! - `backlog`: drain beside 10,000 and beside 1,000,000 waiting jobs.
+//! - `backlog`: drain beside 10,000 and beside 1,000,000 waiting jobs;
+//! - `retained`: a process's start and memory beside finished jobs.
 //!
 //! The bare loop keeps nothing but jobs: no progress, results, errors, unique
 //! keys, counts or lists.
@@ -14,6 +15,7 @@
 
 mod bare;
 mod ours;
+mod retained;
 mod table;
 
 use std::future::Future;
@@ -37,7 +39,17 @@ async fn main() -> Result<(), Failure> {
         "speed" => speed(&store, rounds).await,
         "pick-up" => pick_up(&store, rounds).await,
         "backlog" => backlog(&store, rounds).await,
-        _ => Err(format!("no measure {measure:?}; give speed, pick-up or backlog").into()),
+        "retained" => retained(&store).await,
+        // Started by `retained`, with the URL as its measure.
+        url if store == "child" => {
+            let (seconds, bytes) = retained::child(url).await?;
+            println!("{seconds} {bytes}");
+            Ok(())
+        }
+        _ => {
+            let message = "no such measure; give speed, pick-up, backlog or retained";
+            Err(message.into())
+        }
     }
 }
 
@@ -101,6 +113,22 @@ async fn backlog(store: &str, rounds: usize) -> Result<(), Failure> {
         }
     }
     println!("{store}, {JOBS} jobs drained, {rounds} rounds, thousand jobs/s\n\n{table}");
+    Ok(())
+}
+
+async fn retained(store: &str) -> Result<(), Failure> {
+    println!(
+        "{store}\n\n| finished jobs | start, s | memory, MiB | bytes a job |\n|---|---|---|---|"
+    );
+    for jobs in [1_000, 10_000, 100_000, 1_000_000] {
+        let found = retained::measure(store, jobs).await?;
+        println!(
+            "| {jobs} | {:.2} | {:.1} | {:.0} |",
+            found.seconds,
+            found.bytes / 1_048_576.0,
+            found.bytes / jobs as f64
+        );
+    }
     Ok(())
 }
 

@@ -52,6 +52,11 @@ fn command(program: &str) -> Command {
 impl Broker {
     /// Starts one, with these lines of configuration more.
     pub(crate) async fn start(configuration: &str) -> Self {
+        Self::start_with(configuration, &[]).await
+    }
+
+    /// The same, with these environment variables.
+    pub(crate) async fn start_with(configuration: &str, more: &[(&str, &str)]) -> Self {
         let name = format!("anyqueue-{}", uuid::Uuid::now_v7().simple());
         let directory = std::env::temp_dir().join(name);
         std::fs::create_dir(&directory).unwrap();
@@ -91,9 +96,13 @@ impl Broker {
             // No shell process around the server: a kill hits itself.
             ("RUNNING_UNDER_SYSTEMD", "1".to_owned()),
         ];
-        let environment = environment
+        let mut environment: Vec<_> = environment
             .map(|(key, value)| (key.to_owned(), value))
             .into();
+        let more = more
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        environment.extend(more);
         let epmd = command("epmd")
             .args(["-address", "127.0.0.1", "-port", &epmd_port.to_string()])
             .stdin(Stdio::null())
