@@ -63,7 +63,24 @@ async fn counts(client: &Client) -> StateCounts {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_kills_lose_no_job() {
-    let store = common::Store::new("sqlite");
+    fifty_kills(&common::Store::new("sqlite")).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs ANYQUEUE_TEST_POSTGRES_URL, and `-- --ignored on_postgres`"]
+async fn fifty_kills_lose_no_job_on_postgres() {
+    fifty_kills(&common::Store::new("postgres")).await;
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs ANYQUEUE_TEST_REDIS_URL, and `-- --ignored on_redis`"]
+async fn fifty_kills_lose_no_job_on_redis() {
+    fifty_kills(&common::Store::new("redis")).await;
+}
+
+async fn fifty_kills(store: &common::Store) {
     let client = store.client().await;
     let jobs: Vec<_> = (0..JOBS)
         .map(|n| client.job(Nap(n)).build().unwrap())

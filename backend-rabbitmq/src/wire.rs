@@ -7,7 +7,10 @@ use anyqueue_memory::Command;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The first byte of every message. A later format is refused, not guessed.
+/// How every message of a ledger begins; others are not ours.
+const MAGIC: [u8; 2] = *b"aq";
+
+/// What follows that. A later format is refused, not guessed.
 const FORMAT: u8 = 1;
 
 /// Whose message it is, and its place among theirs.
@@ -110,6 +113,7 @@ pub(crate) fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, Un
 pub(crate) fn message(header: &Header, body: &[&[u8]]) -> Vec<u8> {
     let length: usize = body.iter().map(|part| part.len()).sum();
     let mut message = Vec::with_capacity(48 + length);
+    message.extend(MAGIC);
     message.push(FORMAT);
     let mut message = postcard::to_extend(header, message).expect("plain data encodes into memory");
     for part in body {
@@ -120,7 +124,7 @@ pub(crate) fn message(header: &Header, body: &[&[u8]]) -> Vec<u8> {
 
 /// The header of a message, and the rest of it.
 pub(crate) fn open(message: &[u8]) -> Result<(Header, &[u8]), Unreadable> {
-    match message.split_first() {
+    match message.strip_prefix(&MAGIC).and_then(<[u8]>::split_first) {
         Some((&FORMAT, rest)) => postcard::take_from_bytes(rest).map_err(|_| Unreadable::Garbled),
         Some((&format, _)) if format > FORMAT => Err(Unreadable::Newer),
         _ => Err(Unreadable::Garbled),
@@ -172,7 +176,8 @@ mod tests {
         );
         assert_eq!(open(&message[..9]).unwrap_err(), Unreadable::Garbled);
         assert_eq!(open(&[]).unwrap_err(), Unreadable::Garbled);
-        message[0] = 2;
+        assert_eq!(open(b"hello").unwrap_err(), Unreadable::Garbled);
+        message[2] = 2;
         assert_eq!(open(&message).unwrap_err(), Unreadable::Newer);
     }
 }

@@ -1,13 +1,11 @@
 //! Every test here runs on every store that this build has.
 #![allow(dead_code, reason = "each test program uses a part")]
 
-use std::io::Write as _;
+mod servers;
+
 use std::time::Duration;
 
 use anyqueue::{Client, ClientOptions, Job, JobHandle, JobId, JobRecord, State};
-
-/// Names the URL of a RabbitMQ broker.
-pub(crate) const RABBITMQ: &str = "ANYQUEUE_TEST_RABBITMQ_URL";
 
 /// A store of one test, gone with it.
 pub(crate) struct Store {
@@ -23,26 +21,9 @@ impl Store {
                 format!("memory:{}", JobId::new(&anyqueue::QueueName::default()))
             }
             "sqlite" => format!("sqlite://{}/jobs.db", dir.path().display()),
-            "rabbitmq" => {
-                let url = std::env::var(RABBITMQ).expect("the broker's URL is set");
-                let prefix = JobId::new(&anyqueue::QueueName::default());
-                format!("{url}?prefix=test.{prefix}")
-            }
-            other => panic!("no store for {other}"),
+            server => servers::url(server),
         };
         Self { url, _dir: dir }
-    }
-
-    /// A store on a server, where there is one: says so loudly where there is
-    /// none, and fails where CI is set.
-    pub(crate) fn on_server(scheme: &str, variable: &str) -> Option<Self> {
-        if std::env::var(variable).is_ok() {
-            return Some(Self::new(scheme));
-        }
-        let required = std::env::var("CI").is_ok_and(|ci| ci == "true");
-        assert!(!required, "{variable} is not set");
-        let _ = writeln!(std::io::stderr(), "NOT RUN: {variable} is not set");
-        None
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -56,21 +37,9 @@ impl Store {
     }
 }
 
-#[cfg(feature = "rabbitmq")]
 impl Drop for Store {
-    /// A server keeps what it was not told to delete.
     fn drop(&mut self) {
-        let Ok(config) = anyqueue_rabbitmq::RabbitConfig::from_url(&self.url) else {
-            return;
-        };
-        let removal = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build()?;
-            let removed = anyqueue_rabbitmq::RabbitBackend::destroy(&config);
-            Ok::<_, std::io::Error>(runtime.block_on(removed))
-        });
-        drop(removal.join());
+        servers::remove(&self.url);
     }
 }
 
@@ -94,12 +63,25 @@ macro_rules! on_every_store {
                 case(&common::Store::new("sqlite")).await;
             }
 
+            #[cfg(feature = "postgres")]
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs ANYQUEUE_TEST_POSTGRES_URL, and `-- --ignored on_postgres`"]
+            async fn on_postgres() {
+                case(&common::Store::new("postgres")).await;
+            }
+
             #[cfg(feature = "rabbitmq")]
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn rabbitmq() {
-                if let Some(store) = common::Store::on_server("rabbitmq", common::RABBITMQ) {
-                    case(&store).await;
-                }
+            #[ignore = "needs ANYQUEUE_TEST_RABBITMQ_URL, and `-- --ignored on_rabbitmq`"]
+            async fn on_rabbitmq() {
+                case(&common::Store::new("rabbitmq")).await;
+            }
+
+            #[cfg(feature = "redis")]
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs ANYQUEUE_TEST_REDIS_URL, and `-- --ignored on_redis`"]
+            async fn on_redis() {
+                case(&common::Store::new("redis")).await;
             }
         }
     )*};

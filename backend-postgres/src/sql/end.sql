@@ -1,0 +1,44 @@
+-- Ends jobs that their tokens hold as completed or failed, which needs no look at the
+-- job first: `DELETE` takes the row as it is now, whatever a heartbeat or a cancel has
+-- changed meanwhile. One statement: all of it or nothing. By primary key, each job
+-- once, sorted by id.
+-- (`+ 0` keeps the planner from walking the index `running` instead.)
+WITH t AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now),
+new AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::int8[], $3::int2[], $4::text[])
+        AS u (id, counter, kind, text)
+),
+gone AS (
+    DELETE FROM {s}.live AS j USING new
+    WHERE j.id = new.id AND j.counter = new.counter AND j.state + 0 = 2
+    RETURNING j.id, j.due_at, j.claimed_at, j.counter, j.line, j.attempt, j.flagged,
+              j.keyed, new.kind, new.text
+),
+kept AS (
+    INSERT INTO {s}.finished (id, finished_at, due_at, claimed_at, counter, settled_counter, line,
+                              attempt, state, settled_kind, flagged, result)
+    SELECT id, now, due_at, claimed_at, counter, counter, line, attempt,
+           CASE kind WHEN 1 THEN 3 ELSE 4 END, kind, flagged, CASE kind WHEN 1 THEN text END
+    FROM gone, t
+),
+error AS (
+    INSERT INTO {s}.errors (id, counter, attempt, at, message)
+    SELECT id, counter, attempt, now, text FROM gone, t WHERE kind <> 1
+),
+trimmed AS (
+    DELETE FROM {s}.errors AS e USING gone
+    WHERE gone.kind <> 1 AND gone.counter > 10 AND e.id = gone.id AND e.counter <= (
+        SELECT o.counter FROM {s}.errors AS o WHERE o.id = gone.id
+        ORDER BY o.counter DESC OFFSET 9 LIMIT 1)
+),
+freed AS (
+    DELETE FROM {s}.keys AS k USING gone, {s}.bodies AS b
+    WHERE gone.keyed AND b.id = gone.id
+      AND k.queue = b.queue AND k.key = b.unique_key AND k.id = gone.id
+),
+counted AS (
+    INSERT INTO {s}.deltas (queue, running, completed, failed)
+    SELECT line >> 2, -count(*), count(*) FILTER (WHERE kind = 1), count(*) FILTER (WHERE kind <> 1)
+    FROM gone GROUP BY line >> 2
+)
+SELECT gone.id, EXISTS (SELECT FROM {s}.watched AS w WHERE w.id = gone.id) FROM gone

@@ -1,0 +1,66 @@
+-- Stores those new jobs whose id is not known and whose unique key is free, and
+-- answers for each who holds its key. A call names each id once; of
+-- several jobs with one key the first in the call counts. Keys first, sorted, then bodies,
+-- sorted by id: no two calls wait for each other. A key's row is
+-- rewritten unchanged where it is held, which locks and returns its latest version:
+-- the answer is right beside any other call. $18 names this call: a key that names
+-- this job but was taken by another call has outlived the job, which is not stored again.
+WITH t AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now),
+new AS MATERIALIZED (
+    SELECT u.id, u.queue, u.ord, u.priority, u.max_attempts, u.keyed, u.kind, u.backoff,
+           u.unique_key, u.unique_policy, u.trace, u.tags, u.payload, t.now,
+           t.now + u.period AS until,
+           greatest(coalesce(u.at, t.now + u.delay), t.now) AS due_at
+    FROM t, unnest($1::uuid[], $2::int4[], $3::int4[], $4::int2[], $5::int4[], $6::bool[],
+                   $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
+                   $13::text[], $14::int8[], $15::int8[], $19::int8[])
+        AS u (id, queue, ord, priority, max_attempts, keyed, kind, backoff, unique_key,
+              unique_policy, trace, tags, payload, delay, at, period)
+    WHERE NOT EXISTS (SELECT FROM {s}.bodies AS b WHERE b.id = u.id)
+),
+taken AS (
+    INSERT INTO {s}.keys AS k (queue, key, id, until, taken)
+    SELECT DISTINCT ON (queue, unique_key COLLATE "C") queue, unique_key, id, until, $18::int8
+    FROM new WHERE unique_key IS NOT NULL ORDER BY queue, unique_key COLLATE "C", ord
+    ON CONFLICT (queue, key) DO UPDATE SET
+        id = CASE WHEN k.until <= (SELECT now FROM t) THEN excluded.id ELSE k.id END,
+        until = CASE WHEN k.until <= (SELECT now FROM t) THEN excluded.until ELSE k.until END,
+        taken = CASE WHEN k.until <= (SELECT now FROM t) THEN excluded.taken ELSE k.taken END
+    RETURNING k.queue, k.key, k.id, k.taken
+),
+winner AS MATERIALIZED (
+    SELECT new.* FROM new
+    LEFT JOIN taken ON taken.queue = new.queue AND taken.key = new.unique_key
+    WHERE new.unique_key IS NULL OR (taken.id = new.id AND taken.taken = $18)
+    ORDER BY new.id
+),
+body AS (
+    INSERT INTO {s}.bodies (id, created_at, queue, max_attempts, priority, keyed, kind, backoff,
+                            unique_key, unique_policy, trace, tags, payload)
+    SELECT id, now, queue, max_attempts, priority, keyed, kind, backoff,
+           unique_key, unique_policy, trace, tags, payload
+    FROM winner
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id
+),
+stored AS MATERIALIZED (SELECT winner.* FROM winner JOIN body USING (id)),
+live AS (
+    INSERT INTO {s}.live (id, due_at, line, ord, max_attempts, state, keyed)
+    SELECT id, due_at, queue * 4 + 3 - priority, ord, max_attempts,
+           CASE WHEN due_at > now THEN 0 ELSE 1 END, keyed
+    FROM stored
+),
+tag AS (
+    INSERT INTO {s}.tags (tag, id)
+    SELECT u.tag, u.id FROM unnest($16::text[], $17::uuid[]) AS u (tag, id)
+    JOIN stored ON stored.id = u.id
+    ON CONFLICT DO NOTHING
+),
+counted AS (
+    INSERT INTO {s}.deltas (queue, scheduled, ready)
+    SELECT queue, count(*) FILTER (WHERE due_at > now), count(*) FILTER (WHERE due_at <= now)
+    FROM stored GROUP BY queue
+)
+SELECT new.id, taken.id FROM new
+JOIN taken ON taken.queue = new.queue AND taken.key = new.unique_key
+WHERE taken.id <> new.id

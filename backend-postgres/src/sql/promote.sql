@@ -1,0 +1,16 @@
+-- Marks due jobs as ready; a claim takes them either way. Served by the index
+-- `scheduled`. Jobs that are locked are being claimed or cancelled.
+WITH t AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now),
+due AS MATERIALIZED (
+    SELECT j.id, j.line FROM {s}.live AS j
+    WHERE j.state = 0 AND j.due_at <= (SELECT now FROM t)
+    ORDER BY j.due_at LIMIT $1::int8 FOR UPDATE SKIP LOCKED
+),
+ready AS (
+    UPDATE {s}.live AS j SET state = 1 FROM due WHERE j.id = due.id
+),
+counted AS (
+    INSERT INTO {s}.deltas (queue, scheduled, ready)
+    SELECT line >> 2, -count(*), count(*) FROM due GROUP BY line >> 2
+)
+SELECT due.id, due.line, EXISTS (SELECT FROM {s}.watched AS w WHERE w.id = due.id) FROM due

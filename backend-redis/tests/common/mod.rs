@@ -1,0 +1,55 @@
+//! What the tests share: the server's URL, and stores by prefix.
+#![allow(dead_code, reason = "each test program uses a part")]
+
+use anyqueue_conformance_tests::Requirement;
+use anyqueue_redis::redis;
+
+pub(crate) mod server;
+
+const URL: &str = "ANYQUEUE_TEST_REDIS_URL";
+
+/// Required in CI, also where the server is missing: then its absence fails.
+pub(crate) fn requirement() -> Requirement {
+    if std::env::var_os("CI").is_some_and(|ci| ci == "true") {
+        return Requirement::Required;
+    }
+    Requirement::where_set(URL)
+}
+
+pub(crate) fn url() -> String {
+    std::env::var(URL).unwrap_or_else(|_| format!("redis://{URL}-is-not-set.invalid"))
+}
+
+pub(crate) fn with_prefix(url: &str, store: &str) -> String {
+    format!("{url}?prefix={store}:")
+}
+
+/// Removes a store's keys from a single server.
+pub(crate) async fn remove(url: &str, store: &str) {
+    let client = redis::Client::open(url).expect("a URL");
+    let Ok(mut connection) = client.get_multiplexed_async_connection().await else {
+        return;
+    };
+    let mut cursor = 0_u64;
+    loop {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(format!("{store}:*"));
+        scan.arg("COUNT").arg(1_000);
+        let Ok((next, keys)) = scan
+            .query_async::<(u64, Vec<Vec<u8>>)>(&mut connection)
+            .await
+        else {
+            return;
+        };
+        if !keys.is_empty() {
+            let _ = redis::cmd("UNLINK")
+                .arg(keys)
+                .exec_async(&mut connection)
+                .await;
+        }
+        if next == 0 {
+            return;
+        }
+        cursor = next;
+    }
+}
