@@ -363,3 +363,222 @@ impl Fold {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use anyqueue_core::{
+        ClaimRequest, ClaimedJob, Kind, NewJob, Payload, QueueName, State, WorkerId,
+    };
+
+    use super::*;
+    use crate::wire::encode;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    /// Instances that share a ledger, and a fold of it.
+    struct Ledger {
+        fold: Fold,
+        sequences: BTreeMap<Uuid, u64>,
+        now: Timestamp,
+    }
+
+    impl Ledger {
+        fn led_by(leader: Uuid) -> Self {
+            let mut ledger = Self {
+                fold: Fold::default(),
+                sequences: BTreeMap::new(),
+                now: Timestamp::from_micros(1_000_000),
+            };
+            ledger.say(leader, Entry::Elect { term: 1 });
+            ledger.tick(leader, 1, Duration::ZERO);
+            ledger
+        }
+
+        fn say(&mut self, session: Uuid, entry: Entry) -> Reply {
+            let sequence = self.sequences.entry(session).or_default();
+            *sequence += 1;
+            let header = header(session, 1, *sequence);
+            assert_eq!(self.fold.admit(&header), Standing::Next);
+            let mut effects = Effects::default();
+            self.fold.apply(session, entry, &mut effects, &mut |_| {})
+        }
+
+        fn tick(&mut self, session: Uuid, term: u64, span: Duration) {
+            self.now = self.now.after(span);
+            let now = self.now;
+            self.say(session, Entry::Tick { term, now });
+        }
+
+        /// A job that this instance has claimed for an hour.
+        fn claimed_by(&mut self, session: Uuid) -> ClaimedJob {
+            let kind = Kind::new("kind").unwrap();
+            let payload = Payload::parse("0", 1).unwrap();
+            let job = NewJob::new(QueueName::default(), kind, payload);
+            self.say(session, Entry::Store(Command::Enqueue(vec![job])));
+            let request = ClaimRequest {
+                queues: vec![QueueName::default()],
+                limit: 1,
+                lease: HOUR,
+                worker: WorkerId::random(),
+            };
+            match self.say(session, Entry::Store(Command::Claim(request))) {
+                Reply::Answer(Answer::Claimed(mut jobs)) => jobs.remove(0),
+                other => panic!("{other:?}"),
+            }
+        }
+
+        fn state(&self, job: &ClaimedJob) -> State {
+            let found = self.fold.machine.get(&[job.token.id]);
+            found[0].as_ref().unwrap().state
+        }
+    }
+
+    fn header(session: Uuid, epoch: u32, sequence: u64) -> Header {
+        Header {
+            session,
+            epoch,
+            sequence,
+            body: Body::Batch,
+        }
+    }
+
+    fn instances() -> [Uuid; 3] {
+        [1, 2, 3].map(Uuid::from_u128)
+    }
+
+    #[test]
+    fn each_message_counts_once_and_in_turn() {
+        let [a, b, _] = instances();
+        let mut fold = Fold::default();
+        let mut admit = |epoch, sequence| fold.admit(&header(a, epoch, sequence));
+        assert_eq!(admit(1, 2), Standing::TooEarly);
+        assert_eq!(admit(1, 1), Standing::Next);
+        assert_eq!(admit(1, 1), Standing::Repeated);
+        assert_eq!(admit(1, 3), Standing::TooEarly);
+        assert_eq!(admit(1, 2), Standing::Next);
+        assert_eq!(admit(2, 1), Standing::Next);
+        assert_eq!(admit(1, 3), Standing::Repeated, "its epoch is over");
+        assert_eq!(fold.admit(&header(b, 1, 1)), Standing::Next);
+    }
+
+    #[test]
+    fn an_instance_that_is_challenged_and_silent_loses_its_leases() {
+        let [leader, holder, other] = instances();
+        let mut ledger = Ledger::led_by(leader);
+        let ticket = Uuid::from_u128(9);
+        ledger.say(holder, Entry::Hold { ticket });
+        let (lost, kept) = (ledger.claimed_by(holder), ledger.claimed_by(other));
+        let session = holder;
+        ledger.say(other, Entry::Challenge { ticket, session });
+        ledger.tick(leader, 1, GRACE - Duration::from_millis(1));
+        assert_eq!(ledger.state(&lost), State::Running);
+        ledger.tick(leader, 1, Duration::from_millis(1));
+        assert_eq!(ledger.state(&lost), State::Ready);
+        assert_eq!(ledger.state(&kept), State::Running);
+        assert_eq!(ledger.fold.holder(ticket), None);
+    }
+
+    #[test]
+    fn an_instance_that_says_anything_keeps_its_leases() {
+        let [leader, holder, other] = instances();
+        let mut ledger = Ledger::led_by(leader);
+        let ticket = Uuid::from_u128(9);
+        ledger.say(holder, Entry::Hold { ticket });
+        let job = ledger.claimed_by(holder);
+        let session = holder;
+        ledger.say(other, Entry::Challenge { ticket, session });
+        ledger.say(holder, Entry::Alive);
+        ledger.tick(leader, 1, HOUR / 4);
+        assert_eq!(ledger.state(&job), State::Running);
+    }
+
+    #[test]
+    fn a_challenge_that_comes_late_is_void() {
+        let [leader, holder, other] = instances();
+        let mut ledger = Ledger::led_by(leader);
+        let [first, second] = [8, 9].map(Uuid::from_u128);
+        ledger.say(holder, Entry::Hold { ticket: first });
+        let job = ledger.claimed_by(holder);
+        ledger.say(holder, Entry::Hold { ticket: second });
+        ledger.say(holder, Entry::Let { ticket: first });
+        let (ticket, session) = (first, holder);
+        ledger.say(other, Entry::Challenge { ticket, session });
+        ledger.tick(leader, 1, GRACE * 2);
+        assert_eq!(ledger.state(&job), State::Running);
+        // After a goodbye, too: what it claimed is left to its lease.
+        ledger.say(holder, Entry::Bye);
+        let ticket = second;
+        ledger.say(other, Entry::Challenge { ticket, session });
+        ledger.tick(leader, 1, GRACE * 2);
+        assert_eq!(ledger.state(&job), State::Running);
+    }
+
+    #[test]
+    fn only_the_leader_of_the_term_moves_the_clock_and_by_steps() {
+        let [old, new, _] = instances();
+        let mut ledger = Ledger::led_by(old);
+        ledger.say(new, Entry::Elect { term: 3 });
+        assert_eq!(ledger.fold.term(), 1, "a term may not be skipped");
+        ledger.say(new, Entry::Elect { term: 2 });
+        ledger.say(old, Entry::Elect { term: 2 });
+        assert_eq!(ledger.fold.leader(), Some(new), "the first one wins");
+        let before = ledger.fold.clock();
+        ledger.tick(old, 1, HOUR);
+        ledger.tick(old, 2, HOUR);
+        assert_eq!(ledger.fold.clock(), before);
+        ledger.tick(new, 2, Duration::ZERO);
+        assert_eq!(ledger.fold.clock(), before.after(STEP));
+        let now = Timestamp::from_micros(0);
+        ledger.say(new, Entry::Tick { term: 2, now });
+        let least = Duration::from_micros(1);
+        assert_eq!(ledger.fold.clock(), before.after(STEP).after(least));
+    }
+
+    #[test]
+    fn a_stored_fold_goes_on_as_the_one_that_was_stored() {
+        let [leader, holder, other] = instances();
+        let mut ledger = Ledger::led_by(leader);
+        let ticket = Uuid::from_u128(9);
+        ledger.say(holder, Entry::Hold { ticket });
+        let job = ledger.claimed_by(holder);
+        let session = holder;
+        ledger.say(other, Entry::Challenge { ticket, session });
+        ledger.fold = decode(&encode(&ledger.fold)).unwrap();
+        ledger.tick(leader, 1, GRACE);
+        assert_eq!(ledger.state(&job), State::Ready);
+        assert_eq!(
+            ledger.fold.admit(&header(other, 1, 1)),
+            Standing::Repeated,
+            "it knows who has said what"
+        );
+    }
+
+    #[test]
+    fn the_first_seal_of_the_leader_names_the_next_ledger() {
+        let [leader, other, _] = instances();
+        let mut ledger = Ledger::led_by(leader);
+        for name in ["lost", "next"] {
+            let ledger_name = name.to_owned();
+            ledger.say(
+                leader,
+                Entry::Draft {
+                    term: 1,
+                    ledger: ledger_name,
+                },
+            );
+        }
+        let head = |name: &str| Head {
+            generation: 1,
+            ledger: name.to_owned(),
+            first: 3,
+            base: None,
+        };
+        let next = head("elsewhere");
+        ledger.say(other, Entry::Seal { term: 1, next });
+        assert_eq!(ledger.fold.sealed, None);
+        let next = head("next");
+        ledger.say(leader, Entry::Seal { term: 1, next });
+        assert_eq!(ledger.fold.sealed, Some(head("next")));
+        assert_eq!(ledger.fold.stale, ["lost"]);
+    }
+}

@@ -64,7 +64,34 @@
 //!   over, but keep others away from them.
 //!
 //! # Figures
-//! @FIGURES@
+//! Medians (minimum–maximum) on two cores that the broker, RabbitMQ 3.10 on one
+//! node, shares with the program; what counts is how they compare. Thousand jobs
+//! a second, 20,000 jobs a round, 3 interleaved rounds; raw is `lapin` on one
+//! quorum queue, with confirms and acknowledgements per 500:
+//!
+//! | | Jobs, thousand/s | Ratio to raw |
+//! |---|---|---|
+//! | raw publish | 26 (17–37) | |
+//! | `enqueue_many`, 500 a call | 314 (266–379) | 14.8 |
+//! | `enqueue` from 64 tasks | 39 (37–46) | 1.8 |
+//! | raw consume | 99 (97–107) | |
+//! | worker, settled jobs | 247 (235–249) | 2.4 |
+//!
+//! A batch of 500 is one message of a stream here, and 500 messages of a quorum
+//! queue there; streams are not synced to disk, quorum queues are.
+//!
+//! A process that starts beside finished jobs of 100 bytes, until its first
+//! answer, and what its memory grows by:
+//!
+//! | Finished jobs | Start | Memory | A job |
+//! |---|---|---|---|
+//! | 1,000 | 0.03 s | 12 MiB | |
+//! | 10,000 | 0.06 s | 18 MiB | 1,930 B |
+//! | 100,000 | 0.30 s | 84 MiB | 880 B |
+//! | 1,000,000 | 4.4 s | 714 MiB | 750 B |
+//!
+//! The leader's calls wait while it writes a snapshot into memory: in
+//! proportion to the jobs that it holds.
 //!
 //! [`Durability::Crash`]: anyqueue_core::Durability::Crash
 
