@@ -1,5 +1,5 @@
 //! The RabbitMQ backend of anyqueue: a stream as the ledger, nothing else
-//! needed. RabbitMQ 3.9 or later with streams and quorum queues.
+//! needed. Tested on RabbitMQ 3.10; made for 4.x too, and not tested there yet.
 //!
 //! | The contract's word | Here |
 //! |---|---|
