@@ -66,6 +66,10 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
         "postgres" | "postgresql" => Ok(anyqueue_postgres::PostgresBackend::connect(url)?),
         #[cfg(not(feature = "postgres"))]
         "postgres" | "postgresql" => Err(missing("postgres")),
+        #[cfg(feature = "rabbitmq")]
+        "amqp" | "amqps" => Ok(anyqueue_rabbitmq::RabbitBackend::connect(url)?),
+        #[cfg(not(feature = "rabbitmq"))]
+        "amqp" | "amqps" => Err(missing("rabbitmq")),
         #[cfg(feature = "redis")]
         "redis" | "rediss" | "redis-cluster" | "rediss-cluster" => {
             Ok(anyqueue_redis::RedisBackend::connect(url)?)

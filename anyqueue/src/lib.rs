@@ -36,6 +36,7 @@
 //! | `postgres` | `postgres://user:password@host/database` | a schema of a PostgreSQL database, any number of hosts |
 //! | `redis` | `redis://host`, `rediss://user:password@host`, `redis-cluster://one,two` | a Redis or Valkey server, or a Cluster |
 //! | `memory` | `memory:`, `memory:name` | this process |
+//! | `rabbitmq` | `amqp://user:password@host/vhost`, `amqps://…?prefix=billing` | a RabbitMQ broker with streams |
 //!
 //! Everything but [`Client::connect`] comes from `anyqueue-core`.
 

@@ -9,7 +9,8 @@
 //! - `horizon`: 1,000 jobs/s beside a transaction that keeps the server from
 //!   removing dead rows, for ROUNDS seconds;
 //! - `pick-up`: from the call of `enqueue` to the handler's start, at 200 jobs/s;
-//! - `backlog`: drain beside 10,000 and beside 1,000,000 waiting jobs.
+//! - `backlog`: drain beside 10,000 and beside 1,000,000 waiting jobs;
+//! - `retained`: a process's start and memory beside finished jobs.
 //!
 //! The bare loop keeps nothing but jobs: no progress, results, errors, unique
 //! keys, counts or lists.
@@ -17,6 +18,7 @@
 
 mod bare;
 mod ours;
+mod retained;
 mod table;
 
 use std::future::Future;
@@ -45,10 +47,18 @@ async fn main() -> Result<(), Failure> {
         "backlog" => backlog(&store, rounds).await,
         "drain" => drain(&store, rounds).await,
         "horizon" => horizon(&store, rounds).await,
-        _ => Err(
-            format!("no measure {measure:?}; give speed, drain, horizon, pick-up or backlog")
-                .into(),
-        ),
+        "retained" => retained(&store).await,
+        // Started by `retained`, with the URL as its measure.
+        url if store == "child" => {
+            let (seconds, bytes) = retained::child(url).await?;
+            println!("{seconds} {bytes}");
+            Ok(())
+        }
+        _ => {
+            let message =
+                "no such measure; give speed, drain, horizon, pick-up, backlog or retained";
+            Err(message.into())
+        }
     }
 }
 
@@ -151,6 +161,22 @@ async fn backlog(store: &str, rounds: usize) -> Result<(), Failure> {
         }
     }
     println!("{store}, {JOBS} jobs drained, {rounds} rounds, thousand jobs/s\n\n{table}");
+    Ok(())
+}
+
+async fn retained(store: &str) -> Result<(), Failure> {
+    println!(
+        "{store}\n\n| finished jobs | start, s | memory, MiB | bytes a job |\n|---|---|---|---|"
+    );
+    for jobs in [1_000, 10_000, 100_000, 1_000_000] {
+        let found = retained::measure(store, jobs).await?;
+        println!(
+            "| {jobs} | {:.2} | {:.1} | {:.0} |",
+            found.seconds,
+            found.bytes / 1_048_576.0,
+            found.bytes / jobs as f64
+        );
+    }
     Ok(())
 }
 

@@ -70,6 +70,13 @@ macro_rules! on_every_store {
                 case(&common::Store::new("postgres")).await;
             }
 
+            #[cfg(feature = "rabbitmq")]
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs ANYQUEUE_TEST_RABBITMQ_URL, and `-- --ignored on_rabbitmq`"]
+            async fn on_rabbitmq() {
+                case(&common::Store::new("rabbitmq")).await;
+            }
+
             #[cfg(feature = "redis")]
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             #[ignore = "needs ANYQUEUE_TEST_REDIS_URL, and `-- --ignored on_redis`"]

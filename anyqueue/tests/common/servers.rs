@@ -12,6 +12,7 @@ pub(super) fn url(store: &str) -> String {
     let place = JobId::new(&QueueName::default()).to_string();
     match store {
         "postgres" => format!("{server}?schema=test_{}&pool=4", place.replace('-', "")),
+        "rabbitmq" => format!("{server}?prefix=test.{place}"),
         "redis" => format!("{server}?prefix={place}:"),
         other => panic!("no place on {other}"),
     }
@@ -23,6 +24,8 @@ pub(super) fn remove(url: &str) {
     match url.split_once(':').map_or("", |(scheme, _)| scheme) {
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => postgres::remove(url),
+        #[cfg(feature = "rabbitmq")]
+        "amqp" | "amqps" => rabbitmq::remove(url),
         #[cfg(feature = "redis")]
         "redis" => drop(redis::remove(url)),
         _ => {}
@@ -51,6 +54,29 @@ mod postgres {
                 .enable_all()
                 .build();
             runtime.ok().map(|runtime| runtime.block_on(work).is_ok())
+        });
+        let _ = thread.join();
+    }
+}
+
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq {
+    use anyqueue_rabbitmq::{RabbitBackend, RabbitConfig};
+
+    /// Removes the queues with the URL's prefix.
+    pub(super) fn remove(url: &str) {
+        let Ok(config) = RabbitConfig::from_url(url) else {
+            return;
+        };
+        // Off the test's runtime, which a drop may not block.
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build();
+            let removed = RabbitBackend::destroy(&config);
+            runtime
+                .ok()
+                .map(|runtime| runtime.block_on(removed).is_ok())
         });
         let _ = thread.join();
     }

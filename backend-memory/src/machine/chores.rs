@@ -1,7 +1,7 @@
 //! What happens with time alone: leases end, jobs become due, finished jobs
 //! are purged, unique keys are freed.
 
-use anyqueue_core::{MaintainLimits, Maintained, QueueName, Retention, State};
+use anyqueue_core::{MaintainLimits, Maintained, QueueName, Retention, State, Token};
 
 use super::index::Queue;
 use super::{Machine, indexed};
@@ -49,6 +49,20 @@ impl Machine {
             let job = indexed(&mut self.jobs, id);
             self.index.change(job, |job| job.expire(now));
             ended += 1;
+        }
+        ended
+    }
+
+    /// Ends these leases where they are still held, as if they had run out.
+    pub(super) fn end_leases(&mut self, tokens: &[Token]) -> u64 {
+        let now = self.now;
+        let mut ended = 0;
+        for token in tokens {
+            let held = self.jobs.get_mut(&token.id);
+            if let Some(job) = held.filter(|job| job.is_held_by(*token)) {
+                self.index.change(job, |job| job.expire(now));
+                ended += 1;
+            }
         }
         ended
     }
@@ -108,6 +122,7 @@ mod tests {
     use crate::machine::testing::{
         Fixture, LEASE, complete, fail, job, job_after, job_with_attempts, secs,
     };
+    use crate::machine::{Answer, Command};
 
     #[test]
     fn maintain_ends_expired_leases_as_claim_does() {
@@ -121,6 +136,29 @@ mod tests {
         assert_eq!(store.maintain(9, Retention::default()).expired, 3);
         let states = [again, spent, flagged].map(|id| store.record(id).state);
         assert_eq!(states, [State::Ready, State::Failed, State::Cancelled]);
+    }
+
+    #[test]
+    fn leases_end_early_for_those_who_still_hold_them_only() {
+        let mut store = Fixture::default();
+        let ids = [job(), job_with_attempts(1), job(), job()].map(|job| store.enqueue(job).id());
+        let tokens: Vec<_> = store.claim(4).iter().map(|job| job.token).collect();
+        store.cancel(ids[2]);
+        store.settle(tokens[3], complete());
+        for ended in [3, 0] {
+            let answer = store.apply(Command::EndLeases(tokens.clone()));
+            assert_eq!(answer, Answer::LeasesEnded(ended));
+        }
+        let states = ids.map(|id| store.record(id).state);
+        let expected = [
+            State::Ready,
+            State::Failed,
+            State::Cancelled,
+            State::Completed,
+        ];
+        assert_eq!(states, expected);
+        assert_eq!(store.errors(ids[0]), ["1: lease expired"]);
+        assert_eq!(store.claim_one().token.counter, 2);
     }
 
     #[test]

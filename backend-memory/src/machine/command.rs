@@ -43,6 +43,9 @@ pub enum Command {
     },
     /// Do a bounded share of the chores.
     Maintain(MaintainLimits),
+    /// End these leases as if they had run out now, where they are still
+    /// held: for a store with proof that the holder is gone.
+    EndLeases(Vec<Token>),
 }
 
 /// What a [`Command`] came to; one item for each of its items, in their order.
@@ -66,6 +69,8 @@ pub enum Answer {
     FlowSet,
     /// To maintenance.
     Maintained(Maintained),
+    /// To the end of leases: how many were still held.
+    LeasesEnded(u64),
 }
 
 /// What the latest command changed, so that those who wait can be told. An

@@ -108,6 +108,7 @@ impl Machine {
                 Answer::FlowSet
             }
             Command::Maintain(limits) => Answer::Maintained(self.maintain(&limits)),
+            Command::EndLeases(tokens) => Answer::LeasesEnded(self.end_leases(&tokens)),
         }
     }
 

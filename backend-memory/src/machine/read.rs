@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use anyqueue_core::{
     Cursor, Filter, Flow, JobId, JobRecord, Listing, Page, QueueCounts, QueueInfo, QueueName,
-    Timestamp,
+    Timestamp, Token,
 };
 
 use super::Machine;
@@ -65,6 +65,35 @@ impl Machine {
             .collect()
     }
 
+    /// Whether this token holds its job.
+    pub fn is_held(&self, token: Token) -> bool {
+        let job = self.jobs.get(&token.id);
+        job.is_some_and(|job| job.is_held_by(token))
+    }
+
+    /// The first moment after this one at which a job becomes due or a lease
+    /// ends, in any queue: when a clock that is only moved has to be moved.
+    /// O(log n) a queue.
+    pub fn next_event(&self, after: Timestamp) -> Option<Timestamp> {
+        let queues = self.index.queues.values();
+        queues
+            .filter_map(|queue| {
+                let due = (Bound::Excluded((after, u64::MAX)), Bound::Unbounded);
+                let scheduled = queue.scheduled.range(due).next();
+                let lease = (
+                    Bound::Excluded((after, JobId::from_bytes([u8::MAX; 16]))),
+                    Bound::Unbounded,
+                );
+                let running = queue.running.range(lease).next();
+                let moments = [
+                    scheduled.map(|((due, _), _)| *due),
+                    running.map(|(until, _)| *until),
+                ];
+                moments.into_iter().flatten().min()
+            })
+            .min()
+    }
+
     /// The moment from which a claim on these queues finds something: past
     /// where one is ready, else when the next job is due or the next lease
     /// ends; `None` where time alone brings nothing. O(log n) a queue.
@@ -104,6 +133,23 @@ mod tests {
             }
         }
         assert_eq!(seen, ids);
+    }
+
+    #[test]
+    fn the_next_event_is_the_first_after_a_moment_in_any_queue() {
+        let (mut store, _) = Fixture::with(job());
+        assert_eq!(store.machine.next_event(store.now), None);
+        store.claim_one();
+        let lease = store.now.after(LEASE);
+        let other = NewJob {
+            queue: QueueName::new("other").unwrap(),
+            ..job_after(secs(3))
+        };
+        store.enqueue(other);
+        let due = store.now.after(secs(3));
+        assert_eq!(store.machine.next_event(store.now), Some(due));
+        assert_eq!(store.machine.next_event(due), Some(lease));
+        assert_eq!(store.machine.next_event(lease), None);
     }
 
     #[test]

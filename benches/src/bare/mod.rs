@@ -2,6 +2,7 @@
 //! a queue's promises but a claim that no two can make.
 
 mod postgres;
+mod rabbitmq;
 mod redis;
 mod sqlite;
 
@@ -49,11 +50,13 @@ pub(crate) struct Round {
 pub(crate) async fn open(store: &str) -> Result<Round, Failure> {
     match store {
         "postgres" => postgres::open().await,
+        "rabbitmq" => rabbitmq::open().await,
         "redis" => redis::open().await,
         "sqlite" => sqlite::open(),
-        _ => Err(
-            format!("no bare loop for {store:?}; there is one for: postgres, redis, sqlite").into(),
-        ),
+        _ => Err(format!(
+            "no bare loop for {store:?}; there is one for: postgres, rabbitmq, redis, sqlite"
+        )
+        .into()),
     }
 }
 

@@ -1,0 +1,154 @@
+//! Leading: elections, and the ticks that move the ledger's clock.
+//!
+//! The leader's message (one in a queue with a single active consumer) says
+//! who may ask to lead; an accepted Elect says who does. Whoever needs the
+//! time and hears no tick asks to lead as well, so that a leader that hangs
+//! holds nobody up.
+
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyqueue_core::Timestamp;
+use futures::StreamExt as _;
+use lapin::Connection;
+use lapin::options::{BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions};
+use lapin::types::FieldTable;
+
+use crate::error::Failure;
+use crate::outbox::Urgency;
+use crate::roots::ended;
+use crate::shared::Shared;
+use crate::topology::{Queue, declare, publish};
+use crate::wire::Entry;
+
+/// The least span between two ticks, while others need the time.
+const SPAN: Duration = Duration::from_millis(10);
+
+/// The most, where nothing happens at all.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// How often an instance looks whether a tick is overdue.
+const LOOK: Duration = Duration::from_millis(400);
+
+/// How long a leader may keep those who need the time waiting.
+const SILENCE: Duration = Duration::from_millis(1_500);
+
+/// Takes part in elections and leads where they are won; ends with an error
+/// only.
+pub(crate) async fn run(connection: &Connection, shared: &Shared) -> Result<(), Failure> {
+    let mut message = pin!(await_message(connection, shared));
+    loop {
+        tokio::select! {
+            ended = &mut message => return ended,
+            () = lead(shared) => {}
+            () = watch(shared) => elect(shared).await,
+        }
+    }
+}
+
+/// Asks to lead once the leader's message is delivered, and keeps it: never
+/// acknowledged, it goes to another with this connection.
+async fn await_message(connection: &Connection, shared: &Shared) -> Result<(), Failure> {
+    let name = Queue::Leader.name(&shared.config.prefix);
+    let waiting = declare(connection, &shared.config.prefix, Queue::Leader).await?;
+    let channel = connection.create_channel().await?;
+    if waiting.is_empty() {
+        // The queue keeps one: a second is no harm.
+        let confirm = ConfirmSelectOptions::default();
+        channel.confirm_select(confirm).await?;
+        publish(&channel, &name, b"lead").await?;
+    }
+    channel.basic_qos(1, BasicQosOptions::default()).await?;
+    let mut consumer = channel
+        .basic_consume(
+            name.as_str().into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
+        .await?;
+    let _message = consumer.next().await.ok_or_else(ended)??;
+    elect(shared).await;
+    // Only the loss of the queue ends this.
+    while let Some(delivery) = consumer.next().await {
+        drop(delivery?);
+    }
+    Err(ended())
+}
+
+/// Asks to lead in the next term; returns when that is decided.
+async fn elect(shared: &Shared) {
+    let term = shared.view().fold.term() + 1;
+    if let Ok(answered) = shared.append(Some(Entry::Elect { term }), Urgency::First) {
+        let _ = answered.await;
+    }
+}
+
+/// Ticks while this instance leads; returns when it does not.
+async fn lead(shared: &Shared) {
+    let mut last: Option<Instant> = None;
+    while shared.leads().is_none() {
+        shared.lead.notified().await;
+    }
+    while let Some(term) = shared.leads() {
+        let (clock, event) = {
+            let view = shared.view();
+            (view.fold.clock(), view.fold.next_event())
+        };
+        let now = Timestamp::host_now();
+        let wait = event.map_or(IDLE, |event| event.since(now).min(IDLE));
+        let wanted = shared.tick_wanted.load(Ordering::Acquire) || clock == Timestamp::default();
+        if !wanted && wait > Duration::ZERO {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = shared.lead.notified() => continue,
+            }
+        }
+        if let Some(last) = last {
+            tokio::time::sleep(SPAN.saturating_sub(last.elapsed())).await;
+        }
+        shared.tick_wanted.store(false, Ordering::Release);
+        last = Some(Instant::now());
+        let now = Timestamp::host_now();
+        match shared.append(Some(Entry::Tick { term, now }), Urgency::First) {
+            Ok(answered) => {
+                let _ = answered.await;
+            }
+            Err(_) => tokio::time::sleep(SILENCE).await,
+        }
+    }
+}
+
+/// Returns when the leader is silent, though the time is needed.
+async fn watch(shared: &Shared) {
+    let patience = SILENCE + Duration::from_millis(fastrand::u64(0..1_000));
+    let mut silent: Option<Instant> = None;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let needed = shared.phase.borrow().is_ready() && needs_time(shared);
+        if shared.leads().is_some() || !needed {
+            silent = None;
+            continue;
+        }
+        let since = *silent.get_or_insert_with(Instant::now);
+        if shared.clock.borrow().at > since {
+            // It ticks, if late.
+            silent = None;
+            continue;
+        }
+        if since.elapsed() > patience {
+            return;
+        }
+        let _ = shared.append(Some(Entry::Touch), Urgency::First);
+    }
+}
+
+/// Whether a tick is overdue: something should have happened by now, or
+/// someone here has asked for the time in vain.
+fn needs_time(shared: &Shared) -> bool {
+    let seen = *shared.clock.borrow();
+    let passed = seen.time.after(seen.at.elapsed()).before(LOOK);
+    let event = shared.view().fold.next_event();
+    shared.unheard.load(Ordering::Acquire) || event.is_some_and(|event| event <= passed)
+}

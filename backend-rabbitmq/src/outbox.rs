@@ -1,0 +1,398 @@
+//! [`Outbox`]: commands on their way into the ledger.
+//!
+//! What is asked while earlier messages are under way goes into the next one.
+//! A message stays here until it is seen in the ledger: after a lost
+//! connection all that is left is sent again, in order, and the fold drops
+//! what it knows already.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::error::Failure;
+use crate::fold::Reply;
+use crate::wire::{Body, Entry, Header, encode, message};
+
+/// Batches that may be under way at a time. More would make batches smaller
+/// without making the ledger faster.
+const WINDOW: usize = 4;
+
+/// A batch is closed once it has so many bytes or items.
+const BATCH_BYTES: usize = 1024 * 1024;
+const BATCH_ITEMS: usize = 4_096;
+
+/// A larger batch (of one large call) is sent in pieces of this size: brokers
+/// refuse messages over 16 MiB.
+const PIECE_BYTES: usize = 4 * 1024 * 1024;
+
+pub(crate) type Answered = oneshot::Receiver<Result<Reply, Failure>>;
+
+/// A command on its way, or a barrier: the place of a read.
+#[derive(Debug)]
+pub(crate) struct Item {
+    entry: Option<Entry>,
+    bytes: Vec<u8>,
+    reply: oneshot::Sender<Result<Reply, Failure>>,
+}
+
+/// Which commands go first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// Heartbeats: a lease may depend on it.
+    First,
+    InTurn,
+}
+
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    session: Uuid,
+    epoch: u32,
+    /// The sequence of the last message made.
+    sequence: u64,
+    urgent: VecDeque<Item>,
+    waiting: VecDeque<Item>,
+    flights: VecDeque<Flight>,
+    /// How many of the flights were sent on this connection.
+    sent: usize,
+}
+
+/// A batch that is not seen in the ledger yet.
+#[derive(Debug)]
+struct Flight {
+    /// The sequences of its first and last message.
+    first: u64,
+    last: u64,
+    messages: Arc<[Vec<u8>]>,
+    items: Vec<Item>,
+    ever_sent: bool,
+}
+
+/// What to send next.
+#[derive(Debug)]
+pub(crate) struct Parcel {
+    pub(crate) messages: Arc<[Vec<u8>]>,
+}
+
+impl Item {
+    /// An item, and where its answer comes. Encodes: not to be called under a
+    /// lock.
+    pub(crate) fn new(entry: Option<Entry>) -> (Self, Answered) {
+        let (reply, answered) = oneshot::channel();
+        let bytes = entry.as_ref().map(encode).unwrap_or_default();
+        (
+            Self {
+                entry,
+                bytes,
+                reply,
+            },
+            answered,
+        )
+    }
+
+    fn is_timed(&self) -> bool {
+        matches!(self.entry, Some(Entry::Store(_)))
+    }
+
+    /// The entry and where its answer goes.
+    pub(crate) fn take(self) -> (Option<Entry>, oneshot::Sender<Result<Reply, Failure>>) {
+        (self.entry, self.reply)
+    }
+}
+
+impl Outbox {
+    pub(crate) fn new(session: Uuid) -> Self {
+        Self {
+            session,
+            epoch: 1,
+            sequence: 0,
+            urgent: VecDeque::new(),
+            waiting: VecDeque::new(),
+            flights: VecDeque::new(),
+            sent: 0,
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    pub(crate) fn push(&mut self, item: Item, urgency: Urgency) {
+        match urgency {
+            Urgency::First => self.urgent.push_back(item),
+            Urgency::InTurn => self.waiting.push_back(item),
+        }
+    }
+
+    /// Whether [`next`](Self::next) would give anything, and whether that
+    /// wants the clock to be fresh.
+    pub(crate) fn ready(&self) -> Option<Wish> {
+        if self.sent < self.flights.len() {
+            return Some(Wish::Again);
+        }
+        if self.flights.len() >= WINDOW {
+            return None;
+        }
+        let mut items = self.urgent.iter().chain(&self.waiting).take(BATCH_ITEMS);
+        if self.urgent.is_empty() && self.waiting.is_empty() {
+            None
+        } else if items.any(Item::is_timed) {
+            Some(Wish::Timed)
+        } else {
+            Some(Wish::Untimed)
+        }
+    }
+
+    /// The next batch to send, with these entries before all others.
+    pub(crate) fn next(&mut self, first: Option<Entry>) -> Option<Parcel> {
+        if self.sent == self.flights.len() {
+            let flight = self.pack(first)?;
+            self.flights.push_back(flight);
+        }
+        let flight = &mut self.flights[self.sent];
+        flight.ever_sent = true;
+        self.sent += 1;
+        let messages = Arc::clone(&flight.messages);
+        Some(Parcel { messages })
+    }
+
+    /// A batch of this entry alone, ahead of what waits.
+    pub(crate) fn alone(&mut self, entry: Entry) -> Option<Parcel> {
+        if self.sent < self.flights.len() {
+            return None;
+        }
+        let (item, _) = Item::new(Some(entry));
+        let flight = self.seal(vec![item]);
+        self.flights.push_back(flight);
+        self.next(None)
+    }
+
+    fn pack(&mut self, first: Option<Entry>) -> Option<Flight> {
+        if self.flights.len() >= WINDOW {
+            return None;
+        }
+        let mut items: Vec<Item> = Vec::new();
+        let mut bytes = 0;
+        while bytes < BATCH_BYTES && items.len() < BATCH_ITEMS {
+            let Some(item) = self.urgent.pop_front().or_else(|| self.waiting.pop_front()) else {
+                break;
+            };
+            bytes += item.bytes.len();
+            items.push(item);
+        }
+        if items.is_empty() {
+            return None;
+        }
+        if let Some(first) = first {
+            items.insert(0, Item::new(Some(first)).0);
+        }
+        Some(self.seal(items))
+    }
+
+    fn seal(&mut self, items: Vec<Item>) -> Flight {
+        let entries = items.iter().filter(|item| item.entry.is_some()).count();
+        let count = encode(&entries);
+        let parts: Vec<&[u8]> = std::iter::once(&count[..])
+            .chain(items.iter().map(|item| &item.bytes[..]))
+            .collect();
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let mut messages = Vec::new();
+        if length <= PIECE_BYTES {
+            messages.push(message(&self.header(Body::Batch), &parts));
+        } else {
+            let whole = parts.concat();
+            let mut pieces = whole.chunks(PIECE_BYTES).peekable();
+            while let Some(piece) = pieces.next() {
+                let body = match pieces.peek() {
+                    Some(_) => Body::Piece,
+                    None => Body::LastPiece,
+                };
+                messages.push(message(&self.header(body), &[piece]));
+            }
+        }
+        let mut items = items;
+        for item in &mut items {
+            item.bytes = Vec::new();
+        }
+        Flight {
+            first: self.sequence + 1 - messages.len() as u64,
+            last: self.sequence,
+            messages: messages.into(),
+            items,
+            ever_sent: false,
+        }
+    }
+
+    fn header(&mut self, body: Body) -> Header {
+        self.sequence += 1;
+        Header {
+            session: self.session,
+            epoch: self.epoch,
+            sequence: self.sequence,
+            body,
+        }
+    }
+
+    /// Takes the batch that ends with this message, which was seen in the
+    /// ledger.
+    pub(crate) fn seen(&mut self, epoch: u32, sequence: u64) -> Option<Vec<Item>> {
+        let first = self.flights.front()?;
+        if epoch != self.epoch || first.last != sequence {
+            return None;
+        }
+        let flight = self.flights.pop_front()?;
+        // It may be an earlier connection's that is only now seen.
+        self.sent = self.sent.saturating_sub(1);
+        Some(flight.items)
+    }
+
+    /// Whether what is kept begins after this message, which therefore cannot
+    /// be sent (again).
+    pub(crate) fn begins_after(&self, sequence: u64) -> bool {
+        let first = self.flights.front();
+        first.is_some_and(|flight| flight.first > sequence)
+    }
+
+    /// All that was not seen is to be sent again.
+    pub(crate) fn send_again(&mut self) {
+        self.sent = 0;
+    }
+
+    /// Gives up all batches that end with this message or an earlier one:
+    /// they are in the ledger, and their answers were not seen.
+    pub(crate) fn missed(&mut self, sequence: u64) -> Vec<Item> {
+        let mut items = Vec::new();
+        while self
+            .flights
+            .front()
+            .is_some_and(|flight| flight.last <= sequence)
+        {
+            items.extend(
+                self.flights
+                    .pop_front()
+                    .into_iter()
+                    .flat_map(|flight| flight.items),
+            );
+        }
+        self.sent = 0;
+        items
+    }
+
+    /// Gives up everything: what may have been accepted, and what was never
+    /// sent. What is still under way is void from now on.
+    pub(crate) fn give_up(&mut self) -> (Vec<Item>, Vec<Item>) {
+        let (mut unknown, mut unsent) = (Vec::new(), Vec::new());
+        for flight in self.flights.drain(..) {
+            if flight.ever_sent {
+                unknown.extend(flight.items);
+            } else {
+                unsent.extend(flight.items);
+            }
+        }
+        unsent.extend(self.urgent.drain(..));
+        unsent.extend(self.waiting.drain(..));
+        self.sent = 0;
+        self.epoch += 1;
+        self.sequence = 0;
+        (unknown, unsent)
+    }
+}
+
+/// What waits to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// What was sent before.
+    Again,
+    /// Commands that are stamped with the ledger's time.
+    Timed,
+    /// Others.
+    Untimed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::open;
+
+    fn outbox() -> Outbox {
+        Outbox::new(Uuid::now_v7())
+    }
+
+    fn push(outbox: &mut Outbox, entry: Option<Entry>) -> Answered {
+        let (item, answered) = Item::new(entry);
+        outbox.push(item, Urgency::InTurn);
+        answered
+    }
+
+    fn sequences(parcel: &Parcel) -> Vec<(u64, Body)> {
+        let headers = parcel
+            .messages
+            .iter()
+            .map(|message| open(message).unwrap().0);
+        headers
+            .map(|header| (header.sequence, header.body))
+            .collect()
+    }
+
+    #[test]
+    fn what_waits_goes_together_and_urgent_items_first() {
+        let mut outbox = outbox();
+        let _a = push(&mut outbox, None);
+        let _b = push(&mut outbox, Some(Entry::Alive));
+        let (item, _c) = Item::new(Some(Entry::Touch));
+        outbox.push(item, Urgency::First);
+        let parcel = outbox.next(None).unwrap();
+        let (_, body) = open(&parcel.messages[0]).unwrap();
+        let entries: Vec<Entry> = crate::wire::decode(body).unwrap();
+        assert!(matches!(entries[..], [Entry::Touch, Entry::Alive]));
+        assert!(outbox.next(None).is_none());
+        assert_eq!(outbox.seen(1, 1).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn what_was_not_seen_is_sent_again_in_order() {
+        let mut outbox = outbox();
+        for _ in 0..WINDOW {
+            push(&mut outbox, None);
+            outbox.next(None).unwrap();
+        }
+        push(&mut outbox, None);
+        assert_eq!(outbox.ready(), None, "the window is full");
+        assert!(outbox.next(None).is_none());
+        assert!(outbox.seen(1, 2).is_none(), "the first one comes first");
+        outbox.seen(1, 1).unwrap();
+        outbox.send_again();
+        assert_eq!(outbox.ready(), Some(Wish::Again));
+        let again: Vec<_> = (0..WINDOW)
+            .map(|_| sequences(&outbox.next(None).unwrap())[0].0)
+            .collect();
+        assert_eq!(again, [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_large_call_goes_in_pieces() {
+        let mut outbox = outbox();
+        let ledger = "x".repeat(2 * PIECE_BYTES);
+        let _a = push(&mut outbox, Some(Entry::Draft { term: 1, ledger }));
+        let parcel = outbox.next(None).unwrap();
+        let expected = [(1, Body::Piece), (2, Body::Piece), (3, Body::LastPiece)];
+        assert_eq!(sequences(&parcel), expected);
+        assert!(outbox.seen(1, 3).is_some());
+    }
+
+    #[test]
+    fn giving_up_tells_the_sent_from_the_unsent_and_starts_an_epoch() {
+        let mut outbox = outbox();
+        let _a = push(&mut outbox, None);
+        outbox.next(None).unwrap();
+        let _b = push(&mut outbox, None);
+        let (unknown, unsent) = outbox.give_up();
+        assert_eq!((unknown.len(), unsent.len()), (1, 1));
+        let _c = push(&mut outbox, None);
+        let parcel = outbox.next(None).unwrap();
+        let (header, _) = open(&parcel.messages[0]).unwrap();
+        assert_eq!((header.epoch, header.sequence), (2, 1));
+        assert!(outbox.seen(1, 1).is_none());
+    }
+}

@@ -1,0 +1,424 @@
+//! [`Shared`]: what an instance's tasks and its handles share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyqueue_core::{Error, ErrorKind, Operation, Timestamp};
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
+
+use crate::config::RabbitConfig;
+use crate::error::Failure;
+use crate::fold::{Effects, Fold, Reply, Standing};
+use crate::outbox::{Item, Outbox, Urgency};
+use crate::ticket::Held;
+use crate::wake::Waiters;
+use crate::wire::{self, Entry, Head, Unreadable};
+
+/// How long a claim waits for the instance's ticket.
+const TICKET_PATIENCE: Duration = Duration::from_secs(1);
+
+/// An instance: one process's view of a store, and its way of changing it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: RabbitConfig,
+    /// The instance's name in the ledger.
+    pub(crate) session: Uuid,
+    view: Mutex<View>,
+    outbox: Mutex<Outbox>,
+    /// Told when the outbox has something to send.
+    pub(crate) to_send: Notify,
+    pub(crate) waiters: Waiters,
+    /// The ledger's time, and when this instance saw it.
+    pub(crate) clock: watch::Sender<Seen>,
+    pub(crate) phase: watch::Sender<Phase>,
+    /// Calls are refused at once: the broker is away for long.
+    refusing: AtomicBool,
+    /// The term in which this instance leads; 0 where it does not.
+    leading: AtomicU64,
+    /// Told when the leader may have something to do.
+    pub(crate) lead: Notify,
+    /// Whether a tick is asked for.
+    pub(crate) tick_wanted: AtomicBool,
+    /// Whether a tick was asked for in vain.
+    pub(crate) unheard: AtomicBool,
+    /// Whether some claim was asked for: a ticket is needed.
+    pub(crate) claims: watch::Sender<bool>,
+    /// The ticket that this instance holds on the present connection.
+    pub(crate) ticket: watch::Sender<Option<Uuid>>,
+    /// A claim has waited for one in vain.
+    pub(crate) ticketless: AtomicBool,
+    held: Mutex<Option<Held>>,
+    /// The ticket that the ledger was told of last.
+    told: Mutex<Option<Uuid>>,
+    /// All handles are gone.
+    pub(crate) closing: watch::Sender<bool>,
+}
+
+/// The fold, and how far it has come.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    pub(crate) fold: Fold,
+    /// `None` before the first ledger was found.
+    pub(crate) place: Option<Place>,
+    /// How many ledgers there were before this one.
+    pub(crate) generation: u64,
+    /// Where this ledger begins; not known of the one that a snapshot folds.
+    pub(crate) head: Option<Head>,
+    /// Bytes folded since the ledger began.
+    pub(crate) bytes: u64,
+}
+
+impl View {
+    /// Every ledger that may be there.
+    pub(crate) fn ledgers(&self) -> Vec<String> {
+        let here = self.place.iter().map(|place| place.ledger.clone());
+        here.chain(self.fold.other_ledgers()).collect()
+    }
+}
+
+/// A place in a ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) ledger: String,
+    /// The offset of the next message.
+    pub(crate) next: u64,
+}
+
+/// The ledger's time and when it was seen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    pub(crate) time: Timestamp,
+    pub(crate) at: Instant,
+}
+
+/// How the instance gets on with its broker.
+#[derive(Debug, Clone)]
+pub(crate) enum Phase {
+    /// Not connected yet, or not at the end of the ledger yet.
+    Starting,
+    /// It follows the ledger.
+    Ready,
+    /// The connection is lost, or was not made.
+    Down(Failure),
+    /// It has ended for good.
+    Closed,
+}
+
+impl Phase {
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready)
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(config: RabbitConfig) -> Self {
+        let session = Uuid::now_v7();
+        let seen = Seen {
+            time: Timestamp::default(),
+            at: Instant::now(),
+        };
+        Self {
+            config,
+            session,
+            view: Mutex::default(),
+            outbox: Mutex::new(Outbox::new(session)),
+            to_send: Notify::new(),
+            waiters: Waiters::default(),
+            clock: watch::Sender::new(seen),
+            phase: watch::Sender::new(Phase::Starting),
+            refusing: AtomicBool::new(false),
+            leading: AtomicU64::new(0),
+            lead: Notify::new(),
+            tick_wanted: AtomicBool::new(false),
+            unheard: AtomicBool::new(false),
+            claims: watch::Sender::new(false),
+            ticket: watch::Sender::new(None),
+            ticketless: AtomicBool::new(false),
+            held: Mutex::default(),
+            told: Mutex::default(),
+            closing: watch::Sender::new(false),
+        }
+    }
+
+    /// The view, for a look at the fold. Never held across an await.
+    pub(crate) fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the ticket that the ledger is told of, and gives the one before.
+    pub(crate) fn last_ticket(&self, ticket: Uuid) -> Option<Uuid> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.replace(ticket).filter(|last| *last != ticket)
+    }
+
+    /// The term in which this instance leads.
+    pub(crate) fn leads(&self) -> Option<u64> {
+        match self.leading.load(Ordering::Acquire) {
+            0 => None,
+            term => Some(term),
+        }
+    }
+
+    /// How long ago the last tick was seen.
+    pub(crate) fn staleness(&self) -> Duration {
+        self.clock.borrow().at.elapsed()
+    }
+
+    /// Appends an entry, or a barrier, and returns once it was folded here.
+    pub(crate) async fn submit(
+        &self,
+        operation: Operation,
+        entry: Option<Entry>,
+        urgency: Urgency,
+    ) -> Result<Reply, Error> {
+        let answered = self.append(entry, urgency).map_err(|f| f.of(operation))?;
+        match answered.await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(failure)) => Err(failure.of(operation)),
+            Err(_) => {
+                let message = "the instance ended";
+                Err(Failure::new(ErrorKind::Unknown, message).of(operation))
+            }
+        }
+    }
+
+    /// Waits, a little and once a connection, for a ticket. Without one the
+    /// leases of a claim end by time alone.
+    pub(crate) async fn have_ticket(&self) {
+        if self.ticket.borrow().is_some() || self.ticketless.load(Ordering::Acquire) {
+            return;
+        }
+        self.claims.send_replace(true);
+        let mut ticket = self.ticket.subscribe();
+        let taken = ticket.wait_for(Option::is_some);
+        if tokio::time::timeout(TICKET_PATIENCE, taken).await.is_err() {
+            self.ticketless.store(true, Ordering::Release);
+        }
+    }
+
+    /// A barrier of the instance's own, also while calls are refused.
+    pub(crate) fn barrier(&self) -> crate::outbox::Answered {
+        let (item, answered) = Item::new(None);
+        self.outbox().push(item, Urgency::First);
+        self.to_send.notify_one();
+        answered
+    }
+
+    /// Appends an entry, or a barrier; the answer comes once it was folded.
+    pub(crate) fn append(
+        &self,
+        entry: Option<Entry>,
+        urgency: Urgency,
+    ) -> Result<crate::outbox::Answered, Failure> {
+        if self.refusing.load(Ordering::Acquire) {
+            return Err(match &*self.phase.borrow() {
+                Phase::Down(failure) => failure.clone(),
+                _ => Failure::new(ErrorKind::Unavailable, "the broker is not reached yet"),
+            });
+        }
+        let (item, answered) = Item::new(entry);
+        self.outbox().push(item, urgency);
+        self.to_send.notify_one();
+        Ok(answered)
+    }
+
+    /// Fails every call under way, and those to come until the instance is
+    /// ready again.
+    pub(crate) fn give_up(&self, failure: &Failure) {
+        self.refusing.store(true, Ordering::Release);
+        let (unknown, unsent) = self.outbox().give_up();
+        answer_all(unknown, &failure.unknown());
+        answer_all(unsent, failure);
+    }
+
+    /// Accepts calls again.
+    pub(crate) fn accept(&self) {
+        self.refusing.store(false, Ordering::Release);
+    }
+
+    /// Takes over a state from elsewhere, with what it means for calls whose
+    /// messages are in it.
+    pub(crate) fn load(&self, fold: Fold, place: Place, generation: u64, head: Option<Head>) {
+        let (clock, folded);
+        {
+            let mut view = self.view();
+            let epoch = self.outbox().epoch();
+            (clock, folded) = (fold.clock(), fold.folded(self.session, epoch));
+            *view = View {
+                fold,
+                place: Some(place),
+                generation,
+                head,
+                bytes: 0,
+            };
+        }
+        let missed = self.outbox().missed(folded);
+        let message = "accepted, but the ledger went on without this instance";
+        answer_all(missed, &Failure::new(ErrorKind::Unknown, message));
+        self.set_clock(clock);
+        self.note_leader();
+        self.waiters.wake_all();
+    }
+
+    /// Folds a message of the ledger.
+    pub(crate) fn fold(&self, message: &[u8]) -> Result<(), Failure> {
+        let (header, body) = match wire::open(message) {
+            Ok(opened) => opened,
+            Err(Unreadable::Newer) => return Err(Unreadable::Newer.into()),
+            Err(Unreadable::Garbled) => {
+                // Something else publishes here. Every instance passes it over.
+                tracing::warn!("the ledger holds a message that is no command; passed over");
+                self.pass_over();
+                return Ok(());
+            }
+        };
+        let mut effects = Effects::default();
+        let mut answers = Vec::new();
+        let clock;
+        {
+            let mut view = self.view();
+            let view = &mut *view;
+            if let Some(place) = &mut view.place {
+                place.next += 1;
+            }
+            view.bytes += message.len() as u64;
+            if header.body == wire::Body::Snapshot || view.fold.sealed.is_some() {
+                return Ok(());
+            }
+            match view.fold.admit(&header) {
+                Standing::Next => {}
+                Standing::Repeated => return Ok(()),
+                Standing::TooEarly => {
+                    let folded = view.fold.folded(header.session, header.epoch);
+                    self.too_early(&header, folded);
+                    return Ok(());
+                }
+            }
+            let mut changed = |changes: &_| self.waiters.wake(changes);
+            let own = (header.session == self.session)
+                .then(|| self.outbox().seen(header.epoch, header.sequence))
+                .flatten();
+            if let Some(items) = own {
+                // Its entries are at hand: they need not be decoded.
+                view.fold.forget_pieces(header.session);
+                for item in items {
+                    let (entry, reply) = item.take();
+                    let done = match entry {
+                        Some(entry) => {
+                            view.fold
+                                .apply(header.session, entry, &mut effects, &mut changed)
+                        }
+                        None => Reply::Done,
+                    };
+                    answers.push((reply, done));
+                }
+                self.to_send.notify_one();
+            } else if let Some(entries) = view.fold.entries(&header, body)? {
+                for entry in entries {
+                    view.fold
+                        .apply(header.session, entry, &mut effects, &mut changed);
+                }
+                // Others' commands are stamped with the last tick: keep it
+                // fresh while they come.
+                effects.touched |= effects.moved;
+            }
+            clock = view.fold.clock();
+        }
+        if effects.ticked {
+            self.set_clock(clock);
+        }
+        for (reply, done) in answers {
+            // A caller that is gone needs no answer.
+            let _ = reply.send(Ok(done));
+        }
+        self.tell(&effects);
+        Ok(())
+    }
+
+    fn pass_over(&self) {
+        if let Some(place) = &mut self.view().place {
+            place.next += 1;
+        }
+    }
+
+    /// A message of this instance came before its turn: one before it was
+    /// lost, or the ledger has forgotten an instance that was silent for long.
+    fn too_early(&self, header: &wire::Header, folded: u64) {
+        let mut outbox = self.outbox();
+        if header.session != self.session || header.epoch != outbox.epoch() {
+            return;
+        }
+        if outbox.begins_after(folded + 1) {
+            let (unknown, unsent) = outbox.give_up();
+            drop(outbox);
+            let failure = "the instance was silent for so long that the ledger forgot it";
+            let failure = Failure::new(ErrorKind::Unavailable, failure);
+            answer_all(unknown, &failure.unknown());
+            answer_all(unsent, &failure);
+        } else {
+            outbox.send_again();
+            drop(outbox);
+            self.to_send.notify_one();
+        }
+    }
+
+    fn set_clock(&self, time: Timestamp) {
+        self.unheard.store(false, Ordering::Release);
+        self.clock.send_replace(Seen {
+            time,
+            at: Instant::now(),
+        });
+    }
+
+    fn tell(&self, effects: &Effects) {
+        if effects.elected {
+            self.note_leader();
+        }
+        if effects.touched {
+            self.tick_wanted.store(true, Ordering::Release);
+        }
+        if effects.touched || effects.moved || effects.elected {
+            self.lead.notify_one();
+        }
+        if effects.challenged.contains(&self.session) {
+            // Any message will do as a sign of life.
+            let _ = self.append(Some(Entry::Alive), Urgency::First);
+        }
+    }
+
+    fn note_leader(&self) {
+        let term = {
+            let view = self.view();
+            let own = view.fold.leader() == Some(self.session);
+            if own { view.fold.term() } else { 0 }
+        };
+        self.leading.store(term, Ordering::Release);
+        self.lead.notify_one();
+    }
+}
+
+fn answer_all(items: Vec<Item>, failure: &Failure) {
+    for item in items {
+        let _ = item.take().1.send(Err(failure.clone()));
+    }
+}
+
+/// A reference that closes the instance when the last one is dropped.
+#[derive(Debug)]
+pub(crate) struct Handle(pub(crate) Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.closing.send_replace(true);
+    }
+}

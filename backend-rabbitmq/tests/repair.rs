@@ -1,0 +1,421 @@
+//! Connections cut at every step, tickets in the wrong hands, ledgers that
+//! end: each half-done write ends right.
+
+mod common;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyqueue_core::{
+    Backend, Filter, MaintainLimits, Page, QueueName, Retention, Settled, Settlement, State,
+    WaitRequest,
+};
+use anyqueue_rabbitmq::{RabbitBackend, RabbitConfig, View};
+use common::jobs::{LONG, again, claim_of, complete, job, put, record, settle, take};
+use common::proxy::Proxy;
+use common::{eventually, fresh};
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+
+fn main() -> ExitCode {
+    let trials = trials![
+        a_cut_at_every_step_of_enqueue_claim_and_settle,
+        a_ticket_that_nobody_holds_is_put_away,
+        a_holder_that_lives_keeps_its_jobs_when_its_ticket_goes_to_another,
+        a_holder_whose_connection_fails_for_a_moment_keeps_its_jobs,
+        tickets_are_renewed,
+        ledgers_end_and_go_on_for_all_alike,
+        an_instance_that_was_away_while_its_ledger_was_deleted_starts_from_a_snapshot,
+        a_large_call_is_stored_whole,
+        an_idle_instance_appends_nothing,
+    ];
+    common::run(trials, common::broker())
+}
+
+fn config(prefix: &str) -> RabbitConfig {
+    let url = std::env::var(common::URL).unwrap();
+    let mut config = RabbitConfig::from_url(&url)
+        .unwrap()
+        .with_prefix(prefix)
+        .unwrap();
+    config.view = View::Own;
+    config
+}
+
+async fn open(config: &RabbitConfig) -> RabbitBackend {
+    let store = RabbitBackend::open(config);
+    store.prepare().await.unwrap();
+    store
+}
+
+async fn remove(prefix: &str) {
+    RabbitBackend::destroy(&config(prefix)).await.unwrap();
+}
+
+/// A channel of the test's own, to do the broker's part or another's.
+async fn channel() -> (Connection, Channel) {
+    let url = std::env::var(common::URL).unwrap();
+    let connection = Connection::connect(&url, ConnectionProperties::default())
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    (connection, channel)
+}
+
+async fn waiting_in(channel: &Channel, queue: &str) -> u32 {
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..Default::default()
+    };
+    let declared = channel
+        .queue_declare(queue.into(), passive, FieldTable::default())
+        .await;
+    declared.unwrap().message_count()
+}
+
+async fn behind(prefix: &str) -> (Proxy, RabbitBackend) {
+    let url = std::env::var(common::URL).unwrap();
+    let (start, rest) = url.rsplit_once(':').unwrap();
+    let (port, vhost) = rest.split_once('/').unwrap();
+    let proxy = Proxy::start(port.parse().unwrap()).await;
+    let url = format!("{start}:{}/{vhost}", proxy.port);
+    let mut config = RabbitConfig::from_url(&url)
+        .unwrap()
+        .with_prefix(prefix)
+        .unwrap();
+    config.view = View::Own;
+    let store = open(&config).await;
+    (proxy, store)
+}
+
+async fn a_cut_at_every_step_of_enqueue_claim_and_settle() {
+    let prefix = fresh("cuts");
+    let (proxy, store) = behind(&prefix).await;
+    let observer = open(&config(&prefix)).await;
+    // The first claim takes the ticket.
+    assert!(store.claim(&claim_of(1, LONG)).await.unwrap().is_empty());
+    for (step, cut_before) in
+        (0..14).flat_map(|step| [(step, "enqueue"), (step, "claim"), (step, "settle")])
+    {
+        let arm = |now: &str| {
+            if now == cut_before {
+                proxy.cut_after(step);
+            }
+        };
+        arm("enqueue");
+        let id = put(&store).await;
+        arm("claim");
+        let claimed = take(&store, LONG).await;
+        assert_eq!(claimed.token.id, id, "{step} {cut_before}");
+        arm("settle");
+        assert_eq!(
+            settle(&store, claimed.token).await,
+            Settled::Accepted,
+            "{step} {cut_before}"
+        );
+        proxy.disarm();
+        let found = record(&observer, id).await;
+        assert_eq!(found.state, State::Completed, "{step} {cut_before}");
+        // A claim that was cut off was not made twice.
+        assert_eq!(
+            (found.attempt, found.counter),
+            (1, 1),
+            "{step} {cut_before}"
+        );
+    }
+    assert!(proxy.cuts() >= 20, "only {} cuts", proxy.cuts());
+    let all = observer.counts().await.unwrap();
+    assert_eq!(all[0].counts.total(), all[0].counts.get(State::Completed));
+    drop((store, observer));
+    remove(&prefix).await;
+}
+
+async fn a_ticket_that_nobody_holds_is_put_away() {
+    let prefix = fresh("stray");
+    let store = open(&config(&prefix)).await;
+    put(&store).await;
+    let claimed = take(&store, LONG).await;
+    let (_connection, channel) = channel().await;
+    let name = format!("{prefix}.tickets");
+    // Published by one that died before the ledger knew of it; and no ticket.
+    for body in [uuid::Uuid::now_v7().as_bytes().as_slice(), b"?"] {
+        let properties = BasicProperties::default();
+        let options = BasicPublishOptions::default();
+        channel
+            .basic_publish("".into(), name.as_str().into(), options, body, properties)
+            .await
+            .unwrap();
+    }
+    eventually("both are put away", async || {
+        (waiting_in(&channel, &name).await == 0).then_some(())
+    })
+    .await;
+    assert_eq!(record(&store, claimed.token.id).await.state, State::Running);
+    assert_eq!(settle(&store, claimed.token).await, Settled::Accepted);
+    drop(store);
+    remove(&prefix).await;
+}
+
+async fn a_holder_that_lives_keeps_its_jobs_when_its_ticket_goes_to_another() {
+    let prefix = fresh("twice");
+    let holder = open(&config(&prefix)).await;
+    put(&holder).await;
+    let claimed = take(&holder, LONG).await;
+    let ticket = holder.ticket().expect("it has claimed");
+    let other = open(&config(&prefix)).await;
+    // The other one listens from its first claim on.
+    assert!(other.claim(&claim_of(1, LONG)).await.unwrap().is_empty());
+    let (_connection, channel) = channel().await;
+    let name = format!("{prefix}.tickets");
+    // The same ticket again and again: to both in turn.
+    for _ in 0..10 {
+        let properties = BasicProperties::default();
+        let options = BasicPublishOptions::default();
+        let body = ticket.as_bytes();
+        channel
+            .basic_publish("".into(), name.as_str().into(), options, body, properties)
+            .await
+            .unwrap();
+        eventually("it is put away", async || {
+            (waiting_in(&channel, &name).await == 0).then_some(())
+        })
+        .await;
+    }
+    // Longer than a challenge waits for an answer, on the ledger's clock.
+    pass(&other, Duration::from_secs(1)).await;
+    let found = record(&other, claimed.token.id).await;
+    assert_eq!(
+        (found.state, found.counter),
+        (State::Running, claimed.token.counter)
+    );
+    assert_eq!(settle(&holder, claimed.token).await, Settled::Accepted);
+    drop((holder, other));
+    remove(&prefix).await;
+}
+
+/// Waits until so much time has passed on the store's clock.
+async fn pass(store: &RabbitBackend, span: Duration) {
+    let mut probe = job();
+    probe.queue = QueueName::new("clock").unwrap();
+    let first = [probe];
+    again(async || store.enqueue(&first).await).await;
+    let begun = record(store, first[0].id).await.created_at;
+    eventually("time passes", async || {
+        let mut probe = job();
+        probe.queue = QueueName::new("clock").unwrap();
+        let probe = [probe];
+        again(async || store.enqueue(&probe).await).await;
+        (record(store, probe[0].id).await.created_at > begun.after(span)).then_some(())
+    })
+    .await;
+}
+
+async fn a_holder_whose_connection_fails_for_a_moment_keeps_its_jobs() {
+    let prefix = fresh("blip");
+    let (proxy, holder) = behind(&prefix).await;
+    put(&holder).await;
+    let claimed = take(&holder, LONG).await;
+    let other = open(&config(&prefix)).await;
+    assert!(other.claim(&claim_of(1, LONG)).await.unwrap().is_empty());
+    let first = holder.ticket();
+    proxy.cut_now();
+    eventually("it takes another ticket", async || {
+        (holder.ticket().is_some() && holder.ticket() != first).then_some(())
+    })
+    .await;
+    pass(&other, Duration::from_secs(1)).await;
+    let found = record(&other, claimed.token.id).await;
+    assert_eq!(
+        (found.state, found.counter),
+        (State::Running, claimed.token.counter)
+    );
+    assert_eq!(settle(&holder, claimed.token).await, Settled::Accepted);
+    drop((holder, other));
+    remove(&prefix).await;
+}
+
+async fn tickets_are_renewed() {
+    let prefix = fresh("renewal");
+    let mut config = config(&prefix);
+    config.ticket_age = Duration::from_millis(200);
+    let store = open(&config).await;
+    put(&store).await;
+    let claimed = take(&store, LONG).await;
+    let mut seen = std::collections::BTreeSet::new();
+    eventually("it has had four", async || {
+        seen.extend(store.ticket());
+        (seen.len() >= 4).then_some(())
+    })
+    .await;
+    assert_eq!(record(&store, claimed.token.id).await.state, State::Running);
+    assert_eq!(settle(&store, claimed.token).await, Settled::Accepted);
+    drop(store);
+    remove(&prefix).await;
+}
+
+async fn ledgers_end_and_go_on_for_all_alike() {
+    let prefix = fresh("generations");
+    let mut config = config(&prefix);
+    config.ledger_bytes = 20_000;
+    let stores = [
+        open(&config).await,
+        open(&config).await,
+        open(&config).await,
+    ];
+    let mut held = Vec::new();
+    let mut round = 0;
+    eventually("six ledgers have ended", async || {
+        let store = &stores[round % 3];
+        round += 1;
+        let jobs: Vec<_> = (0..20).map(|_| job()).collect();
+        again(async || store.enqueue(&jobs).await).await;
+        let request = claim_of(15, LONG);
+        let claimed = again(async || stores[(round + 1) % 3].claim(&request).await).await;
+        assert_eq!(claimed.len(), 15);
+        let (keep, done) = claimed.split_at(1);
+        held.extend(keep.iter().map(|job| job.token));
+        let done: Vec<_> = done
+            .iter()
+            .map(|job| Settlement {
+                token: job.token,
+                outcome: complete(),
+            })
+            .collect();
+        let answers = again(async || stores[(round + 2) % 3].settle(&done).await).await;
+        assert!(answers.iter().all(|answer| *answer == Settled::Accepted));
+        // What is finished goes at once, so that snapshots stay small.
+        let limits = MaintainLimits {
+            jobs: 1_000,
+            retention: Retention::all(Duration::ZERO),
+        };
+        again(async || store.maintain(&limits).await).await;
+        (store.generation() >= 6).then_some(())
+    })
+    .await;
+    // A claim of before the snapshots is as good as ever.
+    for token in &held {
+        assert_eq!(settle(&stores[0], *token).await, Settled::Accepted);
+    }
+    let late = open(&config).await;
+    let everything = async |store: &RabbitBackend| {
+        let (mut jobs, mut page) = (Vec::new(), Page::first(1_000));
+        loop {
+            let listing = store.list(&Filter::any(), &page).await.unwrap();
+            jobs.extend(listing.jobs);
+            match listing.next {
+                Some(next) => page = Page::first(1_000).after(next),
+                None => return jobs,
+            }
+        }
+    };
+    let expected = everything(&stores[0]).await;
+    let unfinished = expected.iter().filter(|job| job.state == State::Ready);
+    assert_eq!(unfinished.count(), round * 5);
+    for store in [&stores[1], &stores[2], &late] {
+        assert!(everything(store).await == expected, "the views differ");
+    }
+    // All but the last two ledgers are gone.
+    let (connection, _) = channel().await;
+    let first = format!("{prefix}.ledger.0");
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..Default::default()
+    };
+    eventually("the first ledger is deleted", async || {
+        let channel = connection.create_channel().await.unwrap();
+        let declared = channel.queue_declare(first.as_str().into(), passive, FieldTable::default());
+        declared.await.is_err().then_some(())
+    })
+    .await;
+    drop((stores, late));
+    remove(&prefix).await;
+}
+
+async fn an_instance_that_was_away_while_its_ledger_was_deleted_starts_from_a_snapshot() {
+    let prefix = fresh("away");
+    let (proxy, away) = behind(&prefix).await;
+    let id = put(&away).await;
+    proxy.hold();
+    let mut config = config(&prefix);
+    config.ledger_bytes = 5_000;
+    let store = open(&config).await;
+    eventually("three ledgers have ended", async || {
+        let jobs: Vec<_> = (0..20).map(|_| job()).collect();
+        again(async || store.enqueue(&jobs).await).await;
+        (store.generation() >= 3).then_some(())
+    })
+    .await;
+    let last = put(&store).await;
+    proxy.release();
+    assert_eq!(record(&away, id).await.state, State::Ready);
+    assert_eq!(record(&away, last).await, record(&store, last).await);
+    drop((away, store));
+    remove(&prefix).await;
+}
+
+async fn a_large_call_is_stored_whole() {
+    let prefix = fresh("large");
+    let store = open(&config(&prefix)).await;
+    let jobs: Vec<_> = (0..30)
+        .map(|n| {
+            let text = format!(
+                "\"{}\"",
+                char::from(b'a' + n % 26).to_string().repeat(1_000_000)
+            );
+            let mut job = job();
+            job.payload = anyqueue_core::Payload::parse(text, 1 << 20).unwrap();
+            job
+        })
+        .collect();
+    store.enqueue(&jobs).await.unwrap();
+    let other = open(&config(&prefix)).await;
+    for job in &jobs {
+        assert!(
+            record(&other, job.id).await.payload == job.payload,
+            "{}",
+            job.id
+        );
+    }
+    drop((store, other));
+    remove(&prefix).await;
+}
+
+async fn an_idle_instance_appends_nothing() {
+    let prefix = fresh("idle");
+    let stores = [open(&config(&prefix)).await, open(&config(&prefix)).await];
+    put(&stores[0]).await;
+    let claimed = take(&stores[1], LONG).await;
+    assert_eq!(settle(&stores[1], claimed.token).await, Settled::Accepted);
+    // What the ledger gives while both only wait.
+    let (_connection, channel) = channel().await;
+    channel
+        .basic_qos(100, BasicQosOptions::default())
+        .await
+        .unwrap();
+    let mut next = FieldTable::default();
+    let offset = lapin::types::AMQPValue::LongString("next".into());
+    next.insert("x-stream-offset".into(), offset);
+    // The last ticks that were asked for.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let name = format!("{prefix}.ledger.0");
+    let options = BasicConsumeOptions::default();
+    let mut ledger = channel
+        .basic_consume(name.as_str().into(), "".into(), options, next)
+        .await
+        .unwrap();
+    let request = WaitRequest {
+        queues: vec![QueueName::default()],
+        timeout: Duration::from_secs(3),
+        worker: anyqueue_core::WorkerId::random(),
+    };
+    for store in &stores {
+        store.wait_for_work(&request).await.unwrap();
+    }
+    let appended = futures::FutureExt::now_or_never(futures::StreamExt::next(&mut ledger));
+    assert!(appended.is_none(), "{appended:?}");
+    drop(stores);
+    remove(&prefix).await;
+}

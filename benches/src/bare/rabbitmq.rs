@@ -1,0 +1,131 @@
+//! RabbitMQ: one durable quorum queue, confirms awaited per batch, deliveries
+//! acknowledged by the batch.
+
+use anyqueue::async_trait;
+use futures::StreamExt as _;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
+    ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+
+use super::{BATCH, Bare, Failure, Round, payload};
+
+struct Queue {
+    name: String,
+    channel: Channel,
+    // Closes when it is dropped.
+    connection: Connection,
+}
+
+/// Deletes the round's queues.
+struct Place {
+    base: String,
+    store: String,
+    queue: String,
+}
+
+pub(super) async fn open() -> Result<Round, Failure> {
+    let base = std::env::var("ANYQUEUE_TEST_RABBITMQ_URL")
+        .map_err(|_| "ANYQUEUE_TEST_RABBITMQ_URL is not set; see scripts/servers")?;
+    let store = format!("bench.{}", uuid::Uuid::now_v7().simple());
+    let queue = format!("{store}.bare");
+    let connection = Connection::connect(&base, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
+    let mut arguments = FieldTable::default();
+    let quorum = AMQPValue::LongString(LongString::from("quorum"));
+    arguments.insert("x-queue-type".into(), quorum);
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    channel
+        .queue_declare(queue.as_str().into(), durable, arguments)
+        .await?;
+    Ok(Round {
+        url: format!("{base}?prefix={store}"),
+        bare: Box::new(Queue {
+            name: queue.clone(),
+            channel,
+            connection,
+        }),
+        _place: Box::new(Place { base, store, queue }),
+    })
+}
+
+#[async_trait]
+impl Bare for Queue {
+    async fn insert(&mut self, jobs: usize) -> Result<(), Failure> {
+        for _ in 0..jobs / BATCH {
+            let mut confirms = Vec::with_capacity(BATCH);
+            let payload = payload();
+            for _ in 0..BATCH {
+                let confirm = self.channel.basic_publish(
+                    "".into(),
+                    self.name.as_str().into(),
+                    BasicPublishOptions::default(),
+                    payload.as_bytes(),
+                    BasicProperties::default().with_delivery_mode(2),
+                );
+                confirms.push(confirm.await?);
+            }
+            for confirm in confirms {
+                confirm.await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn drain(&mut self, jobs: usize) -> Result<(), Failure> {
+        let channel = self.connection.create_channel().await?;
+        let prefetch = u16::try_from(2 * BATCH)?;
+        channel
+            .basic_qos(prefetch, BasicQosOptions::default())
+            .await?;
+        let mut consumer = channel
+            .basic_consume(
+                self.name.as_str().into(),
+                "bare".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        for done in 1..=jobs {
+            let delivery = consumer.next().await.ok_or("the consumer has ended")??;
+            if done % BATCH == 0 {
+                delivery.ack(BasicAckOptions { multiple: true }).await?;
+            }
+        }
+        channel
+            .basic_cancel("bare".into(), BasicCancelOptions::default())
+            .await?;
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Self { base, store, queue } = self;
+        let (base, store, queue) = (
+            std::mem::take(base),
+            std::mem::take(store),
+            std::mem::take(queue),
+        );
+        // What is left of a round costs the broker memory only.
+        tokio::spawn(async move {
+            let connection = Connection::connect(&base, ConnectionProperties::default()).await?;
+            let channel = connection.create_channel().await?;
+            let names = ["ledger.0", "leader", "tickets", "roots"];
+            let names = names.map(|name| format!("{store}.{name}"));
+            for name in names.into_iter().chain([queue]) {
+                let options = QueueDeleteOptions::default();
+                channel.queue_delete(name.as_str().into(), options).await?;
+            }
+            Ok::<_, lapin::Error>(())
+        });
+    }
+}
