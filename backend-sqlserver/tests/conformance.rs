@@ -43,7 +43,8 @@ impl Fixture for Server {
         let connect = config(store).expect("it was opened").connect;
         let stream = tokio::net::TcpStream::connect(connect.get_addr()).await;
         let stream = stream.expect("a connection").compat_write();
-        let mut client = Client::connect(connect, stream).await.expect("a login");
+        let login = Box::pin(Client::connect(connect, stream)).await;
+        let mut client = login.expect("a login");
         let text = include_str!("remove.sql");
         let removed = client.execute(text, &[&store]).await;
         removed.expect("the schema goes");
