@@ -63,9 +63,11 @@ pub(crate) fn json<T: Serialize>(rows: &[T]) -> Result<String, Failure> {
     serde_json::to_string(rows).map_err(|_| Failure::unencodable())
 }
 
-/// An id as statements take it: 32 hexadecimal digits.
-pub(crate) fn hex(id: anyqueue_core::JobId) -> String {
-    Uuid::from(id).simple().to_string()
+/// An id as statements take it: the text of the `uniqueidentifier` whose 16 bytes,
+/// CAST to binary, are the id's in their own order. (SQL Server keeps the first
+/// three groups of a `uniqueidentifier` with the lowest byte first.)
+pub(crate) fn text(id: anyqueue_core::JobId) -> String {
+    Uuid::from_bytes(Uuid::from(id).to_bytes_le()).to_string()
 }
 
 /// Ids for OPENJSON, each once, in the order in which all calls lock jobs.
@@ -73,6 +75,15 @@ pub(crate) fn ids(ids: &[anyqueue_core::JobId]) -> Result<String, Failure> {
     let mut sorted = ids.to_vec();
     sorted.sort_unstable();
     sorted.dedup();
-    let rows: Vec<[String; 1]> = sorted.into_iter().map(|id| [hex(id)]).collect();
+    let rows: Vec<[String; 1]> = sorted.into_iter().map(|id| [text(id)]).collect();
     json(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_id_is_written_so_that_its_cast_to_binary_is_its_bytes() {
+        let id: anyqueue_core::JobId = "0190aabb-ccdd-7eff-8011-223344556677".parse().unwrap();
+        assert_eq!(super::text(id), "bbaa9001-ddcc-ff7e-8011-223344556677");
+    }
 }

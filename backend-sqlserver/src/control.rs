@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyqueue_core::{Cancelled, Error, Flow, JobId, Operation, QueueName, Retried, State};
 
-use crate::args::{args, hex, ids as id_rows, json};
+use crate::args::{args, ids as id_rows, json, text};
 use crate::error::Failure;
 use crate::rows;
 use crate::statements::Statement;
@@ -72,11 +72,13 @@ pub(crate) async fn retry(store: &Arc<Store>, ids: &[JobId]) -> Result<Vec<Retri
     let mut known = HashSet::new();
     let order: Vec<JobId> = ids.iter().copied().filter(|id| known.insert(*id)).collect();
     for (nth, part) in order.chunks(MOST).enumerate() {
-        let mut rows: Vec<(String, usize)> = (nth * MOST..)
-            .zip(part)
-            .map(|(place, id)| (hex(*id), place))
+        // In the order in which all calls lock jobs.
+        let mut sorted: Vec<(JobId, usize)> = part.iter().copied().zip(nth * MOST..).collect();
+        sorted.sort_unstable();
+        let rows: Vec<_> = sorted
+            .iter()
+            .map(|(id, place)| (text(*id), place))
             .collect();
-        rows.sort_unstable();
         let args = args!(json(&rows).map_err(failed)?, fastrand::i64(..));
         let found = store.write(operation, Statement::Retry, args).await?;
         let mut changes = Changes::default();

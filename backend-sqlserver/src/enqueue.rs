@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyqueue_core::{Enqueued, Error, NewJob, Operation, QueueName, Schedule, UniquePolicy};
 use serde::Serialize;
 
-use crate::args::{Param, args, hex, json};
+use crate::args::{Param, args, json, text};
 use crate::error::Failure;
 use crate::rows;
 use crate::schema::Schema;
@@ -85,16 +85,16 @@ where
         let names = queue_names(jobs);
         let rows: Vec<_> = names.iter().map(|name| [name.as_str()]).collect();
         let args = args!(json(&rows)?);
-        let text = statements::text(Statement::QueueAdd, schema);
+        let text = statements::sql(Statement::QueueAdd, schema);
         execute(client, &text, &args).await?;
-        let text = statements::text(Statement::QueueFind, schema);
+        let text = statements::sql(Statement::QueueFind, schema);
         let found = execute(client, &text, &args).await?;
         let mut queues = HashMap::new();
         for row in found.iter().flatten() {
             queues.insert(rows::queue_name(row, 0)?, rows::int(row, 1)?);
         }
         let number = |name: &QueueName| queues.get(name).copied().unwrap_or_default();
-        let text = statements::text(Statement::Enqueue, schema);
+        let text = statements::sql(Statement::Enqueue, schema);
         let mut all = Vec::with_capacity(jobs.len());
         for part in parts(jobs) {
             let args = enqueue_args(part, number)?;
@@ -200,7 +200,7 @@ fn row(place: usize, job: &NewJob, queue: i32) -> Result<NewRow<'_>, Failure> {
     let tags = (!job.tags.is_empty()).then(|| rows::to_json(&job.tags));
     Ok(NewRow(
         place,
-        hex(job.id),
+        text(job.id),
         queue * 4 + 3 - i32::from(job.priority.as_u8()),
         job.retry.max_attempts,
         policy == Some(UniquePolicy::WhileUnfinished),

@@ -9,7 +9,7 @@ use anyqueue_core::{
 };
 use tiberius::Row;
 
-use crate::args::{Param, args, hex, ids as id_rows, json};
+use crate::args::{Param, args, ids as id_rows, json, text};
 use crate::error::Failure;
 use crate::rows;
 use crate::statements::Statement;
@@ -64,7 +64,7 @@ pub(crate) async fn list(
     let states: Vec<State> = State::ALL.into_iter().filter(asked).collect();
     let mask: i64 = states.iter().map(|state| 1 << state.as_u8()).sum();
     let mut args = args!(
-        hex(page.after.map_or(LAST, Cursor::id)),
+        text(page.after.map_or(LAST, Cursor::id)),
         // One more than the page holds tells whether another follows.
         i64::try_from(limit + 1).unwrap_or(i64::MAX),
         filter.kind.as_ref().map(|kind| kind.as_str().to_owned()),

@@ -8,7 +8,7 @@ use anyqueue_core::{
     Error, Holding, JobId, Operation, Outcome, ProgressUpdate, Settled, Settlement, State, Token,
 };
 
-use crate::args::{Param, args, hex, json};
+use crate::args::{Param, args, json, text};
 use crate::error::Failure;
 use crate::rows::{self, NO_RESULT};
 use crate::statements::Statement;
@@ -202,7 +202,7 @@ where
         let outcome = Outcome::Complete { result };
         let settlements = [Settlement { token, outcome }];
         let args = settle_args(&settlements, &[0])?;
-        let text = crate::statements::text(Statement::Settle, schema);
+        let text = crate::statements::sql(Statement::Settle, schema);
         let found = crate::store::execute(client, &text, &args).await?;
         let mut answers = [Settled::Stale];
         let mut changes = Changes::default();
@@ -234,7 +234,7 @@ pub(crate) fn rounds<T>(items: &[T], id: impl Fn(&T) -> JobId) -> Vec<Vec<usize>
 }
 
 fn key(token: &Token) -> (String, i64) {
-    (hex(token.id), rows::counter(*token))
+    (text(token.id), rows::counter(*token))
 }
 
 /// Rows of id, counter and flag.

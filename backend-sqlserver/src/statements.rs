@@ -72,7 +72,7 @@ pub(crate) fn render(text: &str, schema: &Schema) -> String {
 }
 
 /// One statement on the tables of this schema.
-pub(crate) fn text(statement: Statement, schema: &Schema) -> String {
+pub(crate) fn sql(statement: Statement, schema: &Schema) -> String {
     render(TEXTS[statement as usize], schema)
 }
 

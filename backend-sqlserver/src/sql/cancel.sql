@@ -11,7 +11,7 @@ DECLARE @done TABLE (
     keyed bit NOT NULL
 );
 INSERT INTO @new (id)
-SELECT CONVERT(binary(16), u.id, 2) FROM OPENJSON(@P1) WITH (id varchar(32) '$[0]') AS u;
+SELECT CAST(u.id AS binary(16)) FROM OPENJSON(@P1) WITH (id uniqueidentifier '$[0]') AS u;
 BEGIN TRANSACTION;
 UPDATE q
 SET was = q.state,

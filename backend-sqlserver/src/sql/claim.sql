@@ -1,9 +1,9 @@
--- Takes the first waiting jobs of some lines, in the order given, line by line. The CTE
--- reads the index `waiting`, which gives exactly the order of claims, and skips rows that
+-- Takes the first waiting jobs of some lines, in the order given, line by line. The derived
+-- table reads the index `waiting`, which gives exactly the order of claims, and skips rows that
 -- another call has locked; it reads `counter` from the row itself, so that a row whose
 -- index entry is free but which is locked is skipped too and no two calls wait for each
 -- other the wrong way round. The UPDATE repeats state and counter: a server that locks
--- nothing in the CTE fails them for all but one. One transaction: all that was taken or
+-- nothing in it fails them for all but one. One transaction: all that was taken or
 -- nothing. Where a lease may have run out it takes nothing and says so (@P5: whether to
 -- look). An idle claim is one look at each line, without a transaction.
 SET NOCOUNT ON;
@@ -37,12 +37,6 @@ BEGIN
         SELECT TOP (1) @n = l.n, @line = l.line FROM @lines AS l WHERE l.n > @n ORDER BY l.n;
         IF @line IS NULL
             BREAK;
-        WITH p AS (
-            SELECT TOP (@left) j.seq, j.counter
-            FROM {s}.jobs AS j WITH (UPDLOCK, READPAST, ROWLOCK, READCOMMITTEDLOCK, INDEX(waiting))
-            WHERE j.state < 2 AND j.line = @line AND j.due_at <= @now
-            ORDER BY j.due_at, j.ord, j.seq
-        )
         UPDATE q
         SET was = q.state, state = 2, attempt = q.attempt + 1, counter = q.counter + 1,
             worker = @P4, claimed_at = @now, lease_until = @now + @P3, look_at = @now + @P3,
@@ -50,7 +44,12 @@ BEGIN
         OUTPUT inserted.seq, inserted.id, inserted.counter, inserted.attempt, inserted.max_attempts,
                inserted.line, inserted.due_at, inserted.ord, inserted.was
         INTO @taken (seq, id, counter, attempt, max_attempts, line, due_at, ord, was)
-        FROM p JOIN {s}.jobs AS q WITH (ROWLOCK) ON q.seq = p.seq
+        FROM (
+            SELECT TOP (@left) j.seq, j.counter
+            FROM {s}.jobs AS j WITH (UPDLOCK, READPAST, ROWLOCK, READCOMMITTEDLOCK, INDEX(waiting))
+            WHERE j.state < 2 AND j.line = @line AND j.due_at <= @now
+            ORDER BY j.due_at, j.ord, j.seq
+        ) AS p JOIN {s}.jobs AS q WITH (ROWLOCK) ON q.seq = p.seq
         WHERE q.state < 2 AND q.counter = p.counter
         OPTION (FORCE ORDER, LOOP JOIN);
         SET @left = @P2 - (SELECT COUNT(*) FROM @taken AS t);

@@ -20,11 +20,11 @@ DECLARE @made TABLE (id binary(16) NOT NULL PRIMARY KEY, seq bigint NOT NULL);
 DECLARE @held TABLE (id binary(16) NOT NULL PRIMARY KEY, holder binary(16) NOT NULL, mine bit NOT NULL);
 INSERT INTO @new (place, id, line, max_attempts, keyed, due_at, until, kind, backoff, unique_key,
                   unique_policy, trace, tags, payload)
-SELECT u.place, CONVERT(binary(16), u.id, 2), u.line, u.max_attempts, u.keyed,
+SELECT u.place, CAST(u.id AS binary(16)), u.line, u.max_attempts, u.keyed,
        CASE WHEN u.at IS NULL THEN @now + u.delay WHEN u.at > @now THEN u.at ELSE @now END,
        @now + u.period, u.kind, u.backoff, u.unique_key, u.unique_policy, u.trace, u.tags, u.payload
 FROM OPENJSON(@P1) WITH (
-    place int '$[0]', id varchar(32) '$[1]', line int '$[2]', max_attempts int '$[3]',
+    place int '$[0]', id uniqueidentifier '$[1]', line int '$[2]', max_attempts int '$[3]',
     keyed bit '$[4]', delay bigint '$[5]', at bigint '$[6]', period bigint '$[7]',
     kind nvarchar(128) '$[8]', backoff nvarchar(max) '$[9]', unique_key nvarchar(256) '$[10]',
     unique_policy nvarchar(max) '$[11]', trace nvarchar(256) '$[12]', tags nvarchar(max) '$[13]',

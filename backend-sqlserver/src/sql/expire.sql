@@ -2,7 +2,7 @@
 -- left `failed`, the others wait again in their place. Jobs that are locked are being
 -- settled, extended or ended by another call, and are left to it. Served by the index
 -- `running`, whose `look_at` a heartbeat does not touch: where the lease was extended, it
--- is brought up to the lease's end here, once a lease. The UPDATE repeats what the CTE
+-- is brought up to the lease's end here, once a lease. The UPDATE repeats what was
 -- found, as in claim.sql. One transaction.
 SET NOCOUNT ON;
 SET XACT_ABORT ON;
@@ -12,12 +12,6 @@ DECLARE @seen TABLE (
     attempt int NOT NULL, counter bigint NOT NULL, keyed bit NOT NULL
 );
 BEGIN TRANSACTION;
-WITH p AS (
-    SELECT TOP (@P1) j.seq, j.counter
-    FROM {s}.jobs AS j WITH (UPDLOCK, READPAST, ROWLOCK, READCOMMITTEDLOCK, INDEX(running))
-    WHERE j.state = 2 AND j.look_at <= @now
-    ORDER BY j.look_at
-)
 UPDATE q
 SET was = q.state,
     state = CASE WHEN q.lease_until > @now THEN 2 WHEN q.flagged = 1 THEN 5
@@ -30,7 +24,12 @@ SET was = q.state,
 OUTPUT inserted.id, inserted.seq, inserted.line, inserted.state, inserted.attempt, inserted.counter,
        inserted.keyed
 INTO @seen (id, seq, line, state, attempt, counter, keyed)
-FROM p JOIN {s}.jobs AS q WITH (ROWLOCK) ON q.seq = p.seq
+FROM (
+    SELECT TOP (@P1) j.seq, j.counter
+    FROM {s}.jobs AS j WITH (UPDLOCK, READPAST, ROWLOCK, READCOMMITTEDLOCK, INDEX(running))
+    WHERE j.state = 2 AND j.look_at <= @now
+    ORDER BY j.look_at
+) AS p JOIN {s}.jobs AS q WITH (ROWLOCK) ON q.seq = p.seq
 WHERE q.state = 2 AND q.counter = p.counter AND q.look_at <= @now
 OPTION (FORCE ORDER, LOOP JOIN);
 INSERT INTO {s}.errors (seq, counter, attempt, at, message)

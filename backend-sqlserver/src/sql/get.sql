@@ -13,7 +13,7 @@ DECLARE @job TABLE (
     step int NULL, message nvarchar(1024) NULL, result nvarchar(max) NULL, errors nvarchar(max) NULL
 );
 INSERT INTO @new (id)
-SELECT CONVERT(binary(16), u.id, 2) FROM OPENJSON(@P1) WITH (id varchar(32) '$[0]') AS u;
+SELECT CAST(u.id AS binary(16)) FROM OPENJSON(@P1) WITH (id uniqueidentifier '$[0]') AS u;
 INSERT INTO @job (seq, id, line, state, attempt, counter, max_attempts, due_at, claimed_at, lease_until,
                   finished_at, worker, flagged, snooze_reason, sequence, pct, step, message, result, errors)
 SELECT j.seq, j.id, j.line, j.state, j.attempt, j.counter, j.max_attempts, j.due_at, j.claimed_at,

@@ -1,7 +1,7 @@
 -- A page of all jobs, highest id first: walks the index `by_id` from the cursor @P1 and
 -- drops what does not match. Used where most jobs match. @P7: the states, a bit each.
 SET NOCOUNT ON;
-DECLARE @before binary(16) = CONVERT(binary(16), @P1, 2);
+DECLARE @before binary(16) = CAST(CAST(@P1 AS uniqueidentifier) AS binary(16));
 SELECT TOP (@P2) j.id
 FROM {s}.jobs AS j JOIN {s}.bodies AS b ON b.seq = j.seq
 WHERE j.id < @before

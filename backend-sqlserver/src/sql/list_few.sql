@@ -1,7 +1,7 @@
 -- A page of the jobs in the states @P7, highest id first, by the indexes of those states.
 -- Used where they are counted to be few.
 SET NOCOUNT ON;
-DECLARE @before binary(16) = CONVERT(binary(16), @P1, 2);
+DECLARE @before binary(16) = CAST(CAST(@P1 AS uniqueidentifier) AS binary(16));
 SELECT TOP (@P2) x.id
 FROM (
     SELECT j.id, j.seq, j.line FROM {s}.jobs AS j WITH (INDEX(waiting))

@@ -1,7 +1,7 @@
 -- A page of the jobs with label @P8 (and all of @P9), highest id first: walks the primary
 -- key of `tags` from the cursor @P1.
 SET NOCOUNT ON;
-DECLARE @before binary(16) = CONVERT(binary(16), @P1, 2);
+DECLARE @before binary(16) = CAST(CAST(@P1 AS uniqueidentifier) AS binary(16));
 DECLARE @also TABLE (tag nvarchar(64) COLLATE Latin1_General_100_BIN2 NOT NULL);
 INSERT INTO @also (tag) SELECT u.tag FROM OPENJSON(@P9) WITH (tag nvarchar(64) '$[0]') AS u;
 SELECT TOP (@P2) g.id

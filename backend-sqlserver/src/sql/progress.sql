@@ -6,9 +6,9 @@ UPDATE q
 SET sequence = q.sequence + 1, pct = u.pct, step = u.step, message = u.message
 OUTPUT inserted.id, inserted.counter, inserted.flagged
 FROM OPENJSON(@P1) WITH (
-    id varchar(32) '$[0]', counter bigint '$[1]', pct tinyint '$[2]', step int '$[3]',
+    id uniqueidentifier '$[0]', counter bigint '$[1]', pct tinyint '$[2]', step int '$[3]',
     message nvarchar(1024) '$[4]'
 ) AS u
-JOIN {s}.jobs AS q WITH (ROWLOCK) ON q.id = CONVERT(binary(16), u.id, 2) AND q.counter = u.counter
+JOIN {s}.jobs AS q WITH (ROWLOCK) ON q.id = CAST(u.id AS binary(16)) AND q.counter = u.counter
 WHERE q.state = 2
 OPTION (FORCE ORDER, LOOP JOIN);

@@ -6,15 +6,14 @@ SET XACT_ABORT ON;
 DECLARE @until bigint = DATEDIFF_BIG(MICROSECOND, '19700101', SYSUTCDATETIME()) - @P2;
 DECLARE @gone TABLE (id binary(16) NOT NULL PRIMARY KEY, seq bigint NOT NULL, line int NOT NULL);
 BEGIN TRANSACTION;
-WITH p AS (
+DELETE q
+OUTPUT deleted.id, deleted.seq, deleted.line INTO @gone (id, seq, line)
+FROM (
     SELECT TOP (@P3) j.seq, j.counter
     FROM {s}.jobs AS j WITH (UPDLOCK, READPAST, ROWLOCK, READCOMMITTEDLOCK, INDEX(ended))
     WHERE j.state > 2 AND j.state = @P1 AND j.finished_at <= @until
     ORDER BY j.finished_at
-)
-DELETE q
-OUTPUT deleted.id, deleted.seq, deleted.line INTO @gone (id, seq, line)
-FROM p JOIN {s}.jobs AS q WITH (ROWLOCK) ON q.seq = p.seq
+) AS p JOIN {s}.jobs AS q WITH (ROWLOCK) ON q.seq = p.seq
 WHERE q.state = @P1 AND q.finished_at <= @until AND q.counter = p.counter
 OPTION (FORCE ORDER, LOOP JOIN);
 DELETE x FROM @gone AS g JOIN {s}.bodies AS x WITH (ROWLOCK) ON x.seq = g.seq OPTION (FORCE ORDER, LOOP JOIN);

@@ -14,8 +14,8 @@ DECLARE @job TABLE (
 );
 DECLARE @done TABLE (id binary(16) NOT NULL PRIMARY KEY, line int NOT NULL, was tinyint NOT NULL);
 INSERT INTO @new (id, place)
-SELECT CONVERT(binary(16), u.id, 2), u.place
-FROM OPENJSON(@P1) WITH (id varchar(32) '$[0]', place int '$[1]') AS u;
+SELECT CAST(u.id AS binary(16)), u.place
+FROM OPENJSON(@P1) WITH (id uniqueidentifier '$[0]', place int '$[1]') AS u;
 BEGIN TRANSACTION;
 INSERT INTO @job (id, seq, place, line, keyed, unique_key, holder)
 SELECT n.id, j.seq, n.place, j.line, j.keyed, b.unique_key, n.id

@@ -15,9 +15,9 @@ DECLARE @done TABLE (
     attempt int NOT NULL, counter bigint NOT NULL, kind tinyint NOT NULL, keyed bit NOT NULL
 );
 INSERT INTO @new (id, counter, kind, note, delay, place)
-SELECT CONVERT(binary(16), u.id, 2), u.counter, u.kind, u.note, u.delay, u.place
+SELECT CAST(u.id AS binary(16)), u.counter, u.kind, u.note, u.delay, u.place
 FROM OPENJSON(@P1) WITH (
-    id varchar(32) '$[0]', counter bigint '$[1]', kind tinyint '$[2]', note nvarchar(max) '$[3]',
+    id uniqueidentifier '$[0]', counter bigint '$[1]', kind tinyint '$[2]', note nvarchar(max) '$[3]',
     delay bigint '$[4]', place int '$[5]'
 ) AS u;
 BEGIN TRANSACTION;
