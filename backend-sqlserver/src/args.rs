@@ -13,7 +13,6 @@ pub(crate) enum Param {
     Number(i64),
     Optional(Option<i64>),
     Text(String),
-    OptionalText(Option<String>),
     Flag(bool),
 }
 
@@ -23,7 +22,6 @@ impl Param {
             Self::Number(number) => query.bind(*number),
             Self::Optional(number) => query.bind(*number),
             Self::Text(text) => query.bind(text.as_str()),
-            Self::OptionalText(text) => query.bind(text.as_deref()),
             Self::Flag(flag) => query.bind(*flag),
         }
     }
@@ -46,7 +44,6 @@ params! {
     Option<i64> => Optional,
     &str => Text,
     String => Text,
-    Option<String> => OptionalText,
     bool => Flag,
 }
 

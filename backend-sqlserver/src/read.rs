@@ -67,7 +67,8 @@ pub(crate) async fn list(
         text(page.after.map_or(LAST, Cursor::id)),
         // One more than the page holds tells whether another follows.
         i64::try_from(limit + 1).unwrap_or(i64::MAX),
-        filter.kind.as_ref().map(|kind| kind.as_str().to_owned()),
+        // No kind is empty.
+        filter.kind.as_ref().map_or("", |kind| kind.as_str()),
         filter.created_from.map(Timestamp::as_micros),
         filter.created_before.map(Timestamp::as_micros),
         queue.map(i64::from),

@@ -5,7 +5,7 @@ DECLARE @before binary(16) = CAST(CAST(@P1 AS uniqueidentifier) AS binary(16));
 SELECT TOP (@P2) j.id
 FROM {s}.jobs AS j JOIN {s}.bodies AS b ON b.seq = j.seq
 WHERE j.id < @before
-  AND (@P3 IS NULL OR b.kind = @P3)
+  AND (@P3 = N'' OR b.kind = @P3)
   AND (@P4 IS NULL OR b.created_at >= @P4)
   AND (@P5 IS NULL OR b.created_at < @P5)
   AND (@P6 IS NULL OR j.line / 4 = @P6)

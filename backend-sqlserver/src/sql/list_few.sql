@@ -20,7 +20,7 @@ FROM (
     WHERE j.state > 2 AND j.state = 5 AND @P7 & 32 <> 0
 ) AS x JOIN {s}.bodies AS b ON b.seq = x.seq
 WHERE x.id < @before
-  AND (@P3 IS NULL OR b.kind = @P3)
+  AND (@P3 = N'' OR b.kind = @P3)
   AND (@P4 IS NULL OR b.created_at >= @P4)
   AND (@P5 IS NULL OR b.created_at < @P5)
   AND (@P6 IS NULL OR x.line / 4 = @P6)

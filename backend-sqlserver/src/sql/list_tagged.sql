@@ -9,7 +9,7 @@ FROM {s}.tags AS g
 JOIN {s}.jobs AS j ON j.id = g.id
 JOIN {s}.bodies AS b ON b.seq = j.seq
 WHERE g.tag = @P8 AND g.id < @before
-  AND (@P3 IS NULL OR b.kind = @P3)
+  AND (@P3 = N'' OR b.kind = @P3)
   AND (@P4 IS NULL OR b.created_at >= @P4)
   AND (@P5 IS NULL OR b.created_at < @P5)
   AND (@P6 IS NULL OR j.line / 4 = @P6)
