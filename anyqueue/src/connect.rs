@@ -62,13 +62,17 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
         "memory" => Ok(anyqueue_memory::MemoryBackend::connect(url)?),
         #[cfg(not(feature = "memory"))]
         "memory" => Err(missing("memory")),
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => Ok(anyqueue_postgres::PostgresBackend::connect(url)?),
+        #[cfg(not(feature = "postgres"))]
+        "postgres" | "postgresql" => Err(missing("postgres")),
         #[cfg(feature = "sqlite")]
         "sqlite" => Ok(anyqueue_sqlite::SqliteBackend::connect(url)?),
         #[cfg(not(feature = "sqlite"))]
         "sqlite" => Err(missing("sqlite")),
         _ => {
-            let message = "the URL names no known store; give one such as `sqlite://jobs.db` or \
-                           `memory:`";
+            let message = "the URL names no known store; give one such as `sqlite://jobs.db`, \
+                           `postgres://host/database` or `memory:`";
             Err(Error::new(
                 ErrorKind::InvalidInput,
                 Operation::Connect,
@@ -79,7 +83,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
     }
 }
 
-#[cfg(not(all(feature = "memory", feature = "sqlite")))]
+#[cfg(not(all(feature = "memory", feature = "postgres", feature = "sqlite")))]
 fn missing(feature: &str) -> Error {
     let message = format!(
         "this build has no such backend; enable feature `{feature}` of crate `anyqueue`: cargo add \
@@ -93,13 +97,21 @@ fn missing(feature: &str) -> Error {
     )
 }
 
-#[cfg(all(test, not(any(feature = "memory", feature = "sqlite"))))]
+#[cfg(all(
+    test,
+    not(any(feature = "memory", feature = "postgres", feature = "sqlite"))
+))]
 mod tests {
     use super::*;
 
     #[test]
     fn a_missing_feature_is_named() {
-        for (url, feature) in [("memory:", "memory"), ("sqlite://jobs.db", "sqlite")] {
+        for (url, feature) in [
+            ("memory:", "memory"),
+            ("postgres://host/database", "postgres"),
+            ("postgresql://host/database", "postgres"),
+            ("sqlite://jobs.db", "sqlite"),
+        ] {
             // Refused before any await: no runtime is needed.
             let opened = futures::FutureExt::now_or_never(open(url));
             let error = opened.expect("no I/O").err().expect("no such backend");

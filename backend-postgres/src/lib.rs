@@ -15,8 +15,10 @@ mod settle;
 mod statements;
 mod store;
 mod wake;
+mod within;
 
 pub use backend::PostgresBackend;
 pub use config::{Pooler, PostgresConfig, Wake};
 pub use schema::Schema;
 pub use sqlx;
+pub use within::{complete_in, enqueue_in};

@@ -148,7 +148,11 @@ pub(crate) async fn settle(
     Ok(answers)
 }
 
-fn settle_args(settlements: &[Settlement], round: &[usize], statement: Statement) -> PgArguments {
+pub(crate) fn settle_args(
+    settlements: &[Settlement],
+    round: &[usize],
+    statement: Statement,
+) -> PgArguments {
     let chosen = || round.iter().map(|at| &settlements[*at]);
     let (ids, counters) = columns(chosen().map(|settlement| &settlement.token));
     let outcomes = || chosen().map(|settlement| &settlement.outcome);
@@ -186,7 +190,7 @@ fn text(outcome: &Outcome) -> Option<&str> {
     }
 }
 
-fn settled_args(settlements: &[Settlement], open: &[usize]) -> PgArguments {
+pub(crate) fn settled_args(settlements: &[Settlement], open: &[usize]) -> PgArguments {
     let (ids, counters) = columns(open.iter().map(|at| &settlements[*at].token));
     args!(ids, counters)
 }
@@ -228,7 +232,7 @@ fn accept(
 }
 
 /// Marks what was settled so before, by rows of `settled.sql`.
-fn repeated(
+pub(crate) fn repeated(
     answers: &mut [Settled],
     settlements: &[Settlement],
     open: &[usize],

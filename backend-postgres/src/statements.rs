@@ -68,6 +68,11 @@ impl Statements {
     }
 }
 
+/// One statement on the tables of this schema.
+pub(crate) fn text(statement: Statement, schema: &Schema) -> SqlStr {
+    render(TEXTS[statement as usize], schema)
+}
+
 /// A text of this crate with the schema's quoted name in place of `{s}`: the
 /// only thing that is ever spliced.
 pub(crate) fn render(text: &str, schema: &Schema) -> SqlStr {

@@ -111,6 +111,10 @@ pub(crate) fn queue_hash(name: &QueueName) -> u64 {
 /// The queue of a call whose queues this process has not met: all.
 pub(crate) const ANY_QUEUE: u64 = 0;
 
+/// What a notification sent by the application's own transaction begins with:
+/// no handle has this name.
+pub(crate) const TRANSACTION: &str = "0";
+
 impl Hub {
     pub(crate) fn new() -> Self {
         let mut hub = Self::default();

@@ -47,6 +47,8 @@ async fn speed(store: &str, rounds: usize) -> Result<(), Failure> {
     let many = table.beside("enqueue_many, 500 a call", insert);
     let two = table.beside("enqueue_many, 500 a call, from 2 tasks", insert);
     let singly = table.beside("enqueue, one by one from 64 tasks", insert);
+    let bare_singly = table.base("bare insert, one a transaction, from 64 tasks");
+    let beside_singly = table.beside("enqueue, the same", bare_singly);
     let loops = table.base("bare claim and settle");
     let worker = table.beside("worker, settled jobs", loops);
     for _ in 0..rounds {
@@ -59,10 +61,17 @@ async fn speed(store: &str, rounds: usize) -> Result<(), Failure> {
         );
         table.add(loops, rate(JOBS, round.bare.drain(JOBS)).await?);
         table.add(worker, rate(JOBS, ours::drain(&client, JOBS)).await?);
-        table.add(
-            singly,
-            rate(JOBS, ours::enqueue_singly(&client, JOBS, 64)).await?,
-        );
+        let single = rate(JOBS, ours::enqueue_singly(&client, JOBS, 64)).await?;
+        table.add(singly, single);
+        let begun = Instant::now();
+        if let Some(done) = round.bare.insert_singly(JOBS, 64).await {
+            done?;
+            table.add(
+                bare_singly,
+                JOBS as f64 / begun.elapsed().as_secs_f64() / 1_000.0,
+            );
+            table.add(beside_singly, single);
+        }
         table.add(two, rate(JOBS, ours::enqueue_many(&client, JOBS, 2)).await?);
     }
     println!("{store}, {JOBS} jobs a round, {rounds} rounds, thousand jobs/s\n\n{table}");

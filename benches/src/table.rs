@@ -52,7 +52,7 @@ impl fmt::Display for Table {
             f,
             "| | median | min–max | median ratio |\n|---|---|---|---|"
         )?;
-        for row in &self.rows {
+        for row in self.rows.iter().filter(|row| !row.figures.is_empty()) {
             let (low, middle, high) = spread(&row.figures);
             write!(f, "| {} | {middle:.1} | {low:.1}–{high:.1} | ", row.name)?;
             match row.base {

@@ -3,6 +3,7 @@
 use std::future::{IntoFuture, Ready, ready};
 use std::sync::Arc;
 
+use crate::claim::Token;
 use crate::client::Client;
 use crate::id::JobId;
 use crate::job_error::JobError;
@@ -29,6 +30,12 @@ impl<S> JobContext<S> {
     /// The job's id.
     pub fn id(&self) -> JobId {
         self.scope.job.token.id
+    }
+
+    /// Proof of holding the job: for a store's calls inside the handler's own
+    /// transaction. What a handler returns needs none.
+    pub fn token(&self) -> Token {
+        self.scope.job.token
     }
 
     /// The job's queue.

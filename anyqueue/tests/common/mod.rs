@@ -5,6 +5,71 @@ use std::time::Duration;
 
 use anyqueue::{Client, ClientOptions, Job, JobHandle, JobId, JobRecord, State};
 
+/// The server that `ANYQUEUE_TEST_POSTGRES_URL` names, a schema a test.
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres {
+    const URL: &str = "ANYQUEUE_TEST_POSTGRES_URL";
+
+    /// Whether the test runs. Where it does not it says so, and with `CI` set
+    /// it fails.
+    #[allow(clippy::print_stderr, reason = "a test that is not run must say so")]
+    pub(crate) fn is_there() -> bool {
+        let there = std::env::var_os(URL).is_some();
+        assert!(
+            there || std::env::var_os("CI").is_none(),
+            "{URL} is not set"
+        );
+        if !there {
+            eprintln!("NOT RUN: {URL} is not set");
+        }
+        there
+    }
+
+    pub(super) fn url() -> String {
+        let url = std::env::var(URL).expect("the server's URL");
+        let schema = format!("test_{:016x}", fastrand());
+        format!("{url}?schema={schema}&pool=4")
+    }
+
+    fn fastrand() -> u64 {
+        use std::hash::{BuildHasher, Hasher};
+        std::collections::hash_map::RandomState::new()
+            .build_hasher()
+            .finish()
+    }
+
+    /// Removes a test's schema, if it is one.
+    pub(super) fn remove(url: &str) {
+        use anyqueue_postgres::PostgresConfig;
+        use anyqueue_postgres::sqlx::{AssertSqlSafe, Connection as _, PgConnection, raw_sql};
+        let Ok(config) = PostgresConfig::from_url(url) else {
+            return;
+        };
+        let work = async move {
+            let mut conn = PgConnection::connect_with(&config.connect).await?;
+            let name = config.schema.name();
+            let drop = AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {name} CASCADE"));
+            raw_sql(drop).execute(&mut conn).await
+        };
+        // Off the test's runtime, which a drop may not block.
+        let thread = std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            // What cannot be removed stays behind in a server for tests.
+            runtime.ok().map(|runtime| runtime.block_on(work).is_ok())
+        });
+        let _ = thread.join();
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl Drop for Store {
+    fn drop(&mut self) {
+        postgres::remove(&self.url);
+    }
+}
+
 /// A store of one test, gone with it.
 pub(crate) struct Store {
     pub(crate) url: String,
@@ -19,6 +84,8 @@ impl Store {
                 format!("memory:{}", JobId::new(&anyqueue::QueueName::default()))
             }
             "sqlite" => format!("sqlite://{}/jobs.db", dir.path().display()),
+            #[cfg(feature = "postgres")]
+            "postgres" => postgres::url(),
             other => panic!("no store for {other}"),
         };
         Self { url, _dir: dir }
@@ -48,6 +115,14 @@ macro_rules! on_every_store {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn memory() {
                 case(&common::Store::new("memory")).await;
+            }
+
+            #[cfg(feature = "postgres")]
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                if common::postgres::is_there() {
+                    case(&common::Store::new("postgres")).await;
+                }
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
