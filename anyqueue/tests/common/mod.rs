@@ -63,10 +63,70 @@ pub(crate) mod postgres {
     }
 }
 
-#[cfg(feature = "postgres")]
+/// The server that `ANYQUEUE_TEST_SQLSERVER_URL` names, a schema a test.
+#[cfg(feature = "sqlserver")]
+pub(crate) mod sqlserver {
+    use anyqueue_sqlserver::SqlServerConfig;
+    use anyqueue_sqlserver::tiberius::{Client, error::Error};
+    use tokio_util::compat::TokioAsyncWriteCompatExt as _;
+
+    const URL: &str = "ANYQUEUE_TEST_SQLSERVER_URL";
+
+    /// Whether the test runs. Where it does not it says so, in CI too: this one
+    /// server is not to be had everywhere.
+    #[allow(clippy::print_stderr, reason = "a test that is not run must say so")]
+    pub(crate) fn is_there() -> bool {
+        let there = std::env::var_os(URL).is_some();
+        if !there {
+            eprintln!("NOT RUN: no SQL Server ({URL} is not set)");
+        }
+        there
+    }
+
+    pub(super) fn url() -> String {
+        use std::hash::{BuildHasher, Hasher};
+        let url = std::env::var(URL).expect("the server's URL");
+        let random = std::collections::hash_map::RandomState::new();
+        let schema = format!("test_{:016x}", random.build_hasher().finish());
+        match (url.contains("://"), url.contains('?')) {
+            (false, _) => format!("{url};Schema={schema};Pool=4"),
+            (true, false) => format!("{url}?schema={schema}&pool=4"),
+            (true, true) => format!("{url}&schema={schema}&pool=4"),
+        }
+    }
+
+    /// Removes a test's schema, if it is one.
+    pub(super) fn remove(url: &str) {
+        let Ok(config) = SqlServerConfig::from_url(url) else {
+            return;
+        };
+        let work = async move {
+            let stream = tokio::net::TcpStream::connect(config.connect.get_addr()).await?;
+            let connecting = Client::connect(config.connect.clone(), stream.compat_write());
+            let mut client = Box::pin(connecting).await?;
+            let text = include_str!("../../../backend-sqlserver/tests/remove.sql");
+            client.execute(text, &[&config.schema.name()]).await?;
+            Ok::<(), Error>(())
+        };
+        // Off the test's runtime, which a drop may not block.
+        let thread = std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            // What cannot be removed stays behind in a server for tests.
+            runtime.ok().map(|runtime| runtime.block_on(work).is_ok())
+        });
+        let _ = thread.join();
+    }
+}
+
+#[cfg(any(feature = "postgres", feature = "sqlserver"))]
 impl Drop for Store {
     fn drop(&mut self) {
+        #[cfg(feature = "postgres")]
         postgres::remove(&self.url);
+        #[cfg(feature = "sqlserver")]
+        sqlserver::remove(&self.url);
     }
 }
 
@@ -86,6 +146,8 @@ impl Store {
             "sqlite" => format!("sqlite://{}/jobs.db", dir.path().display()),
             #[cfg(feature = "postgres")]
             "postgres" => postgres::url(),
+            #[cfg(feature = "sqlserver")]
+            "sqlserver" => sqlserver::url(),
             other => panic!("no store for {other}"),
         };
         Self { url, _dir: dir }
@@ -128,6 +190,14 @@ macro_rules! on_every_store {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
                 case(&common::Store::new("sqlite")).await;
+            }
+
+            #[cfg(feature = "sqlserver")]
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlserver() {
+                if common::sqlserver::is_there() {
+                    case(&common::Store::new("sqlserver")).await;
+                }
             }
         }
     )*};

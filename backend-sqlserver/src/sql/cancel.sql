@@ -20,8 +20,8 @@ SET was = q.state,
     finished_at = CASE WHEN q.state = 2 THEN NULL ELSE @now END
 OUTPUT inserted.id, inserted.seq, inserted.line, inserted.was, inserted.keyed
 INTO @done (id, seq, line, was, keyed)
-FROM (SELECT i.id FROM @new AS i) AS n JOIN {s}.jobs AS q WITH (ROWLOCK) ON q.id = n.id
-WHERE q.state <= 2
+FROM @new AS n, {s}.jobs AS q WITH (ROWLOCK)
+WHERE q.id = n.id AND q.state <= 2
 OPTION (FORCE ORDER, LOOP JOIN);
 DELETE k FROM @done AS d
 JOIN {s}.bodies AS b ON b.seq = d.seq

@@ -30,9 +30,7 @@ BEGIN
     SET scheduled = t.scheduled + g.scheduled, ready = t.ready + g.ready, running = t.running + g.running,
         completed = t.completed + g.completed, failed = t.failed + g.failed,
         cancelled = t.cancelled + g.cancelled
-    FROM (
-        SELECT i.queue, i.scheduled, i.ready, i.running, i.completed, i.failed, i.cancelled FROM @sums AS i
-    ) AS g JOIN {s}.totals AS t WITH (ROWLOCK) ON t.queue = g.queue;
+    FROM @sums AS g JOIN {s}.totals AS t WITH (ROWLOCK) ON t.queue = g.queue;
     INSERT INTO {s}.totals (queue, scheduled, ready, running, completed, failed, cancelled)
     SELECT g.queue, g.scheduled, g.ready, g.running, g.completed, g.failed, g.cancelled
     FROM @sums AS g

@@ -51,9 +51,8 @@ UPDATE q
 SET was = q.state, state = 1, attempt = 0, flagged = 0, due_at = @now, ord = w.place, finished_at = NULL,
     pct = NULL, step = NULL, message = NULL
 OUTPUT inserted.id, inserted.line, inserted.was INTO @done (id, line, was)
-FROM (SELECT i.id, i.seq, i.place, i.holder FROM @job AS i) AS w
-JOIN {s}.jobs AS q WITH (ROWLOCK) ON q.seq = w.seq
-WHERE w.holder = w.id AND q.state IN (4, 5)
+FROM @job AS w, {s}.jobs AS q WITH (ROWLOCK)
+WHERE q.seq = w.seq AND w.holder = w.id AND q.state IN (4, 5)
 OPTION (FORCE ORDER, LOOP JOIN);
 INSERT INTO {s}.deltas (queue, ready, failed, cancelled)
 SELECT d.line / 4, COUNT(*), -SUM(CASE WHEN d.was = 4 THEN 1 ELSE 0 END),

@@ -35,9 +35,8 @@ SET was = q.state,
 OUTPUT inserted.id, inserted.seq, inserted.line, inserted.state, inserted.attempt, inserted.counter,
        inserted.settled_kind, inserted.keyed
 INTO @done (id, seq, line, state, attempt, counter, kind, keyed)
-FROM (SELECT i.id, i.counter, i.kind, i.note, i.delay, i.place FROM @new AS i) AS n
-JOIN {s}.jobs AS q WITH (ROWLOCK) ON q.id = n.id AND q.counter = n.counter
-WHERE q.state = 2
+FROM @new AS n, {s}.jobs AS q WITH (ROWLOCK)
+WHERE q.id = n.id AND q.counter = n.counter AND q.state = 2
 OPTION (FORCE ORDER, LOOP JOIN);
 INSERT INTO {s}.results (seq, result)
 SELECT d.seq, n.note FROM @done AS d JOIN @new AS n ON n.id = d.id
