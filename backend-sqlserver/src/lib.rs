@@ -27,9 +27,12 @@
 //!
 //! | Feature | |
 //! |---|---|
-//! | `rustls` (default), `native-tls` | TLS; certificates are verified |
-//! | `integrated-auth-gssapi`, `winauth` | Windows accounts: `Integrated Security=true` in a connection string |
+//! | `rustls` (default) | TLS; certificates are verified |
 //! | `sql-browser` | named instances: `Server=host\instance` |
+//!
+//! For Windows accounts (`Integrated Security=true` in a connection string) or
+//! another TLS library depend on `tiberius` too, with its feature
+//! `integrated-auth-gssapi`, `winauth` or `native-tls`: features add up.
 //!
 //! # How it works
 //! Each call is one batch: a statement, or a transaction between `BEGIN` and

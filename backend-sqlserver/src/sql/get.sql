@@ -1,7 +1,9 @@
 -- Everything about some jobs. By the index `by_id` and primary keys. The shared lock on a
 -- job's row is held until its other rows were read: every call that changes them changes
--- the job's row first, so that what is seen belongs together, with and without row
--- versions. What was read is sent after the locks are gone; a body never changes.
+-- the job's row first, so that what is seen belongs together. Those rows are read as they
+-- are by then (READCOMMITTEDLOCK), not as they were when the statement began, which is what
+-- a database with row versions would show. What was read is sent after the locks are gone;
+-- a body never changes.
 SET NOCOUNT ON;
 SET XACT_ABORT ON;
 DECLARE @new TABLE (id binary(16) NOT NULL PRIMARY KEY);
@@ -19,11 +21,11 @@ INSERT INTO @job (seq, id, line, state, attempt, counter, max_attempts, due_at, 
 SELECT j.seq, j.id, j.line, j.state, j.attempt, j.counter, j.max_attempts, j.due_at, j.claimed_at,
        j.lease_until, j.finished_at, j.worker, j.flagged, j.snooze_reason, j.sequence, j.pct, j.step,
        j.message, r.result, CASE WHEN j.counter > 0 THEN (
-           SELECT e.attempt, e.at, e.message FROM {s}.errors AS e WHERE e.seq = j.seq
+           SELECT e.attempt, e.at, e.message FROM {s}.errors AS e WITH (READCOMMITTEDLOCK, ROWLOCK) WHERE e.seq = j.seq
            ORDER BY e.counter FOR JSON PATH) END
 FROM @new AS n
 JOIN {s}.jobs AS j WITH (REPEATABLEREAD, ROWLOCK) ON j.id = n.id
-LEFT JOIN {s}.results AS r ON r.seq = j.seq
+LEFT JOIN {s}.results AS r WITH (READCOMMITTEDLOCK, ROWLOCK) ON r.seq = j.seq
 OPTION (FORCE ORDER, LOOP JOIN);
 SELECT j.id, q.name, b.kind, b.payload, j.line, j.state, j.attempt, j.counter, j.max_attempts, b.backoff,
        b.created_at, j.due_at, j.claimed_at, j.lease_until, j.finished_at, w.name, j.flagged,
