@@ -53,10 +53,11 @@ impl From<anyqueue_core::Client> for Client {
 /// As [`Client::connect`].
 pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
     // Never repeated in a text: what follows the scheme may hold a password.
-    let scheme = url
-        .split_once(':')
-        .map_or("", |(scheme, _)| scheme)
-        .to_ascii_lowercase();
+    let scheme = match is_connection_string(url) {
+        true => "sqlserver",
+        false => url.split_once(':').map_or("", |(scheme, _)| scheme),
+    };
+    let scheme = scheme.to_ascii_lowercase();
     match scheme.as_str() {
         #[cfg(feature = "memory")]
         "memory" => Ok(anyqueue_memory::MemoryBackend::connect(url)?),
@@ -80,9 +81,13 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
         "sqlite" => Ok(anyqueue_sqlite::SqliteBackend::connect(url)?),
         #[cfg(not(feature = "sqlite"))]
         "sqlite" => Err(missing("sqlite")),
+        #[cfg(feature = "sqlserver")]
+        "sqlserver" | "mssql" => Ok(anyqueue_sqlserver::SqlServerBackend::connect(url)?),
+        #[cfg(not(feature = "sqlserver"))]
+        "sqlserver" | "mssql" => Err(missing("sqlserver")),
         _ => {
             let message = "the URL names no known store; give one such as `sqlite://jobs.db`, \
-                           `postgres://host/database` or `memory:`";
+                           `postgres://host/database`, `sqlserver://host/database` or `memory:`";
             Err(Error::new(
                 ErrorKind::InvalidInput,
                 Operation::Connect,
@@ -91,6 +96,14 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
             ))
         }
     }
+}
+
+/// Whether this is a connection string of SQL Server: `Server=tcp:host;…`.
+fn is_connection_string(url: &str) -> bool {
+    let key = url.split_once('=').map_or("", |(key, _)| key.trim());
+    ["server", "data source"]
+        .iter()
+        .any(|known| key.eq_ignore_ascii_case(known))
 }
 
 #[allow(dead_code, reason = "with every feature, none is missing")]
@@ -109,7 +122,12 @@ fn missing(feature: &str) -> Error {
 
 #[cfg(all(
     test,
-    not(any(feature = "memory", feature = "postgres", feature = "sqlite"))
+    not(any(
+        feature = "memory",
+        feature = "postgres",
+        feature = "sqlite",
+        feature = "sqlserver"
+    ))
 ))]
 mod tests {
     use super::*;
@@ -121,6 +139,9 @@ mod tests {
             ("postgres://host/database", "postgres"),
             ("postgresql://host/database", "postgres"),
             ("sqlite://jobs.db", "sqlite"),
+            ("sqlserver://host/database", "sqlserver"),
+            ("mssql://host/database", "sqlserver"),
+            ("Server=tcp:host;Database=database", "sqlserver"),
         ] {
             // Refused before any await: no runtime is needed.
             let opened = futures::FutureExt::now_or_never(open(url));

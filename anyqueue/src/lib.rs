@@ -34,9 +34,10 @@
 //! |---|---|---|
 //! | `sqlite` (default) | `sqlite://jobs.db`, `sqlite:///var/lib/app/jobs.db` | one file, any number of processes of one host |
 //! | `postgres` | `postgres://user:password@host/database` | a schema of a PostgreSQL database, any number of hosts |
+//! | `sqlserver` | `sqlserver://user:password@host/database`, `Server=tcp:host;Database=…` | a schema of a SQL Server or Azure SQL database, any number of hosts |
 //! | `redis` | `redis://host`, `rediss://user:password@host`, `redis-cluster://one,two` | a Redis or Valkey server, or a Cluster |
-//! | `memory` | `memory:`, `memory:name` | this process |
 //! | `rabbitmq` | `amqp://user:password@host/vhost`, `amqps://…?prefix=billing` | a RabbitMQ broker with streams |
+//! | `memory` | `memory:`, `memory:name` | this process |
 //!
 //! Everything but [`Client::connect`] comes from `anyqueue-core`.
 

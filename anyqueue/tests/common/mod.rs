@@ -83,6 +83,13 @@ macro_rules! on_every_store {
             async fn on_redis() {
                 case(&common::Store::new("redis")).await;
             }
+
+            #[cfg(feature = "sqlserver")]
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs ANYQUEUE_TEST_SQLSERVER_URL, and `-- --ignored on_sqlserver`"]
+            async fn on_sqlserver() {
+                case(&common::Store::new("sqlserver")).await;
+            }
         }
     )*};
 }

@@ -14,6 +14,14 @@ pub(super) fn url(store: &str) -> String {
         "postgres" => format!("{server}?schema=test_{}&pool=4", place.replace('-', "")),
         "rabbitmq" => format!("{server}?prefix=test.{place}"),
         "redis" => format!("{server}?prefix={place}:"),
+        "sqlserver" => {
+            let schema = format!("test_{}", place.replace('-', ""));
+            match (server.contains("://"), server.contains('?')) {
+                (false, _) => format!("{server};Schema={schema};Pool=4"),
+                (true, false) => format!("{server}?schema={schema}&pool=4"),
+                (true, true) => format!("{server}&schema={schema}&pool=4"),
+            }
+        }
         other => panic!("no place on {other}"),
     }
 }
@@ -28,6 +36,8 @@ pub(super) fn remove(url: &str) {
         "amqp" | "amqps" => rabbitmq::remove(url),
         #[cfg(feature = "redis")]
         "redis" => drop(redis::remove(url)),
+        #[cfg(feature = "sqlserver")]
+        "sqlserver" | "mssql" | "Server=tcp" => sqlserver::remove(url),
         _ => {}
     }
 }
@@ -106,5 +116,35 @@ mod redis {
             }
             cursor = next;
         }
+    }
+}
+
+#[cfg(feature = "sqlserver")]
+mod sqlserver {
+    use anyqueue_sqlserver::SqlServerConfig;
+    use anyqueue_sqlserver::tiberius::{Client, error::Error};
+    use tokio_util::compat::TokioAsyncWriteCompatExt as _;
+
+    /// Removes the URL's schema.
+    pub(super) fn remove(url: &str) {
+        let Ok(config) = SqlServerConfig::from_url(url) else {
+            return;
+        };
+        let work = async move {
+            let stream = tokio::net::TcpStream::connect(config.connect.get_addr()).await?;
+            let connecting = Client::connect(config.connect.clone(), stream.compat_write());
+            let mut client = Box::pin(connecting).await?;
+            let text = include_str!("../../../backend-sqlserver/tests/remove.sql");
+            client.execute(text, &[&config.schema.name()]).await?;
+            Ok::<(), Error>(())
+        };
+        // Off the test's runtime, which a drop may not block.
+        let thread = std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.ok().map(|runtime| runtime.block_on(work).is_ok())
+        });
+        let _ = thread.join();
     }
 }

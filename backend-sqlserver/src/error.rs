@@ -1,0 +1,262 @@
+//! From what SQL Server and tiberius say to core's [`Error`]: the one place that
+//! knows their numbers. Messages of the server can hold values of rows and are
+//! never shown; its number and state are.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use anyqueue_core::{Error, ErrorKind, Operation};
+use tiberius::error::TokenError;
+
+use crate::backend::NAME;
+
+/// Why a call failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    kind: ErrorKind,
+    message: Option<Cow<'static, str>>,
+    source: Option<Native>,
+    /// Whether the connection was lost, so that nobody knows how far a call got.
+    lost: bool,
+    /// Whether the whole call can be made again at once: it was rolled back.
+    pub(crate) again: bool,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            kind,
+            message: Some(message.into()),
+            source: None,
+            lost: false,
+            again: false,
+        }
+    }
+
+    /// A stored value that this version cannot read.
+    pub(crate) fn corrupt(what: &'static str) -> Self {
+        let message = format!("the store holds a {what} that this version cannot read");
+        Self::new(ErrorKind::Corrupt, message)
+    }
+
+    /// What is written could not be encoded.
+    pub(crate) fn unencodable() -> Self {
+        Self::new(ErrorKind::Internal, "a value could not be written as JSON")
+    }
+
+    /// The server was not reached.
+    pub(crate) fn unreachable(error: &std::io::Error) -> Self {
+        Self {
+            source: Some(Native(error.to_string())),
+            ..Self::new(ErrorKind::Unavailable, "the server is not reached")
+        }
+    }
+
+    /// No connection became free in time.
+    pub(crate) fn busy() -> Self {
+        let message = "no connection within the time; the server is not there, or `pool` is too \
+                       small";
+        Self::new(ErrorKind::Unavailable, message)
+    }
+
+    /// The same for a connection that was being made: nothing was asked yet.
+    pub(crate) fn before_send(mut self) -> Self {
+        self.lost = false;
+        self
+    }
+
+    /// The same for a call that writes: where the connection was lost once the
+    /// call was on its way, nobody knows whether it took effect.
+    pub(crate) fn after_send(mut self) -> Self {
+        if self.lost && self.kind == ErrorKind::Unavailable {
+            self.kind = ErrorKind::Unknown;
+        }
+        self
+    }
+
+    /// Whether other idle connections are likely broken too.
+    pub(crate) const fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Core's error for the call that this ends.
+    pub(crate) fn into_error(self, operation: Operation) -> Error {
+        let error = match self.source {
+            Some(source) => Error::from_source(self.kind, operation, NAME, source),
+            None => Error::new(self.kind, operation, NAME, ""),
+        };
+        match self.message {
+            Some(message) => error.with_message(message),
+            None => error,
+        }
+    }
+}
+
+/// A native error, shown without what it may hold of rows and parameters.
+#[derive(Debug)]
+struct Native(String);
+
+impl fmt::Display for Native {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Native {}
+
+impl From<tiberius::error::Error> for Failure {
+    fn from(source: tiberius::error::Error) -> Self {
+        use tiberius::error::Error as E;
+        let (kind, advice, lost) = match &source {
+            E::Server(error) => judge(error.code(), error.class()),
+            E::Io { .. } | E::Protocol(_) | E::Routing { .. } => {
+                (ErrorKind::Unavailable, None, true)
+            }
+            E::Tls(_) => {
+                let advice = "no trusted TLS connection; check the server's certificate, or give \
+                              its authority with `trust_server_certificate_ca`";
+                (ErrorKind::Denied, Some(advice), true)
+            }
+            E::Conversion(_) | E::Encoding(_) | E::Utf8 | E::Utf16 | E::ParseInt(_) => {
+                let advice = "the store holds a value that this version cannot read";
+                (ErrorKind::Corrupt, Some(advice), false)
+            }
+            _ => (ErrorKind::Internal, None, true),
+        };
+        let again = source
+            .code()
+            .is_some_and(|code| matches!(code, 1205 | 2601 | 2627 | 3960));
+        Self {
+            kind,
+            message: advice.map(Cow::Borrowed),
+            source: Some(Native(describe(&source))),
+            lost,
+            again,
+        }
+    }
+}
+
+fn describe(error: &tiberius::error::Error) -> String {
+    use tiberius::error::Error as E;
+    match error {
+        E::Server(error) => number(error),
+        E::Io { kind, .. } => kind.to_string(),
+        E::Protocol(_) => "the connection broke in the middle of an answer".to_owned(),
+        E::Tls(text) => text.clone(),
+        // Their texts quote what was read or given.
+        _ => "refused by the driver".to_owned(),
+    }
+}
+
+fn number(error: &TokenError) -> String {
+    format!("error {} state {}", error.code(), error.state())
+}
+
+/// The kind of a server's error by its number ("Database Engine errors" and
+/// "Troubleshoot common connection issues to Azure SQL Database" in Microsoft's
+/// documentation), what to do, and whether the connection is lost with it.
+fn judge(code: u32, class: u8) -> (ErrorKind, Option<&'static str>, bool) {
+    use ErrorKind as K;
+    // Severities from 20 on end the connection.
+    let lost = class >= 20;
+    let (kind, advice) = match code {
+        // Deadlock victim, lock time-out, snapshot conflict, unique index.
+        1205 | 1222 | 3960 | 2601 | 2627 => (K::Conflict, None),
+        // Azure: moved, throttled, busy, being reconfigured; a replica or a
+        // database that is coming up.
+        40197 | 40501 | 40540 | 40613 | 40143 | 40166 | 49918 | 49919 | 49920 | 4221 | 615
+        | 10928 | 10929 | 10936 | 922 | 926 | 976 | 983 | 42108 | 42109 => (K::Unavailable, None),
+        // Stopping, paused, killed, broken pipe, reset, timed out.
+        6005 | 17142 | 596 | 64 | 233 | 10053 | 10054 | 10060 | 121 => {
+            return (K::Unavailable, None, true);
+        }
+        701 | 802 | 1101 | 1105 | 8645 | 8651 | 9002 => {
+            let advice = "the server is out of memory, disk or log space";
+            (K::Unavailable, Some(advice))
+        }
+        18456 | 18452 | 18470 | 18486 | 18487 | 18488 | 33129 => {
+            let advice = "the server refuses the user or password";
+            return (K::Denied, Some(advice), true);
+        }
+        40615 | 40914 | 47073 => {
+            let advice = "the server's firewall refuses this address";
+            return (K::Denied, Some(advice), true);
+        }
+        4060 | 4063 | 911 => {
+            let advice = "the database does not exist, or this user may not open it";
+            return (K::NotFound, Some(advice), true);
+        }
+        3906 | 3908 => {
+            let advice =
+                "the database is read-only (a secondary?); give the address of the primary";
+            (K::Denied, Some(advice))
+        }
+        229 | 230 | 262 | 297 | 300 | 916 | 2760 | 15247 | 15151 => {
+            let advice = "this user may not do it; grant it the schema and its tables";
+            (K::Denied, Some(advice))
+        }
+        207 | 208 | 308 => {
+            let advice = "the store is not prepared; call `prepare` (connect does) first";
+            (K::Unavailable, Some(advice))
+        }
+        1934 => {
+            let advice = "the connection's SET options are not those that filtered indexes need: \
+                          QUOTED_IDENTIFIER, ANSI_NULLS, ANSI_PADDING, ANSI_WARNINGS, ARITHABORT \
+                          and CONCAT_NULL_YIELDS_NULL on, NUMERIC_ROUNDABORT off";
+            (K::InvalidInput, Some(advice))
+        }
+        511 | 1919 | 1946 | 2628 | 8152 => {
+            (K::InvalidInput, Some("a value is too large for the store"))
+        }
+        605 | 823 | 824 | 825 | 5242 | 5243 => {
+            (K::Corrupt, Some("the server's data may be damaged"))
+        }
+        _ if lost => (K::Unavailable, None),
+        _ => (K::Internal, None),
+    };
+    (kind, advice, lost)
+}
+
+/// The URL names no store. The text never repeats the URL, which may hold a
+/// password.
+pub(crate) fn invalid_url(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidInput, Operation::Connect, NAME, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_tell_whether_asking_again_can_help() {
+        for (code, class, kind) in [
+            (1205, 13, ErrorKind::Conflict),
+            (2627, 14, ErrorKind::Conflict),
+            (40613, 17, ErrorKind::Unavailable),
+            (49918, 16, ErrorKind::Unavailable),
+            (596, 21, ErrorKind::Unavailable),
+            (21, 22, ErrorKind::Unavailable),
+            (18456, 14, ErrorKind::Denied),
+            (229, 14, ErrorKind::Denied),
+            (208, 16, ErrorKind::Unavailable),
+            (8134, 16, ErrorKind::Internal),
+        ] {
+            assert_eq!(judge(code, class).0, kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_write_whose_connection_was_lost_is_unknown() {
+        let lost = || tiberius::error::Error::Io {
+            kind: std::io::ErrorKind::ConnectionReset,
+            message: "secret".to_owned(),
+        };
+        let write = Failure::from(lost()).after_send();
+        let write = write.into_error(Operation::Settle);
+        assert_eq!(write.kind(), ErrorKind::Unknown);
+        assert!(!write.to_string().contains("secret"), "{write}");
+        let login = Failure::from(lost()).before_send().after_send();
+        let login = login.into_error(Operation::Settle);
+        assert_eq!(login.kind(), ErrorKind::Unavailable);
+    }
+}

@@ -1,0 +1,166 @@
+//! The texts of `sql/`, with the schema's name in its places.
+
+use crate::schema::Schema;
+
+macro_rules! statements {
+    ($($name:ident $file:literal,)+) => {
+        /// One statement, by the name of its file.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Statement { $($name,)+ }
+
+        /// The texts, in the order of [`Statement`].
+        const TEXTS: &[&str] = &[$(include_str!(concat!("sql/", $file, ".sql")),)+];
+
+        /// The names of the files, in the same order.
+        #[cfg(test)]
+        const NAMES: &[&str] = &[$($file,)+];
+    };
+}
+
+statements! {
+    Cancel "cancel",
+    Claim "claim",
+    Durability "durability",
+    Enqueue "enqueue",
+    Expire "expire",
+    Fold "fold",
+    Forget "forget",
+    Get "get",
+    Heartbeat "heartbeat",
+    KeysOver "keys_over",
+    ListAll "list_all",
+    ListFew "list_few",
+    ListTagged "list_tagged",
+    Poll "poll",
+    Progress "progress",
+    Promote "promote",
+    Purge "purge",
+    QueueAdd "queue_add",
+    QueueFind "queue_find",
+    Queues "queues",
+    Retry "retry",
+    SetFlow "set_flow",
+    Settle "settle",
+    WorkerSeen "worker_seen",
+}
+
+/// The statements of one store.
+#[derive(Debug)]
+pub(crate) struct Statements(Vec<String>);
+
+impl Statements {
+    /// The statements on the tables of this schema.
+    pub(crate) fn new(schema: &Schema) -> Self {
+        Self(TEXTS.iter().map(|text| render(text, schema)).collect())
+    }
+
+    pub(crate) fn get(&self, statement: Statement) -> &str {
+        &self.0[statement as usize]
+    }
+}
+
+/// A text of this crate with the schema's quoted name in place of `{s}`: the
+/// only thing that is ever spliced. Without the comments, which a server would
+/// read and hash with each call.
+pub(crate) fn render(text: &str, schema: &Schema) -> String {
+    let lines = text
+        .lines()
+        .map(|line| line.split_once("--").map_or(line, |(code, _)| code))
+        .filter(|line| !line.trim().is_empty());
+    let code = lines.collect::<Vec<_>>().join("\n");
+    code.replace("{s}", schema.quoted())
+}
+
+/// One statement on the tables of this schema.
+pub(crate) fn sql(statement: Statement, schema: &Schema) -> String {
+    render(TEXTS[statement as usize], schema)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use sqlparser::dialect::MsSqlDialect;
+    use sqlparser::parser::Parser;
+
+    use super::*;
+
+    #[test]
+    fn every_file_is_a_statement_that_is_used() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sql");
+        let files = std::fs::read_dir(folder).unwrap();
+        let files = files.map(|file| file.unwrap().path().file_stem().unwrap().to_owned());
+        let files: BTreeSet<String> = files.map(|name| name.into_string().unwrap()).collect();
+        let known = NAMES.iter().map(|name| (*name).to_owned());
+        let known: BTreeSet<String> = known.chain(["session".to_owned()]).collect();
+        assert_eq!(files, known);
+        let sources = [
+            "chores", "claim", "control", "enqueue", "read", "settle", "store", "wake",
+        ];
+        let sources: String = sources
+            .iter()
+            .map(|name| {
+                let file = format!("{}/src/{name}.rs", env!("CARGO_MANIFEST_DIR"));
+                std::fs::read_to_string(file).unwrap()
+            })
+            .collect();
+        for name in NAMES {
+            let variant: String = name
+                .split('_')
+                .map(|word| word[..1].to_uppercase() + &word[1..])
+                .collect();
+            let used = format!("Statement::{variant}");
+            assert!(sources.contains(&used), "{used} is not used");
+        }
+    }
+
+    /// What the parser does not know of T-SQL, what it reads in its place, and why
+    /// the server knows it. All else of every statement is read as it stands.
+    const UNKNOWN: &[(&str, &str)] = &[
+        // Query hints behind a data change ("OPTION clause").
+        ("OPTION (FORCE ORDER, LOOP JOIN)", ""),
+        // The end of a loop ("BREAK").
+        ("BREAK;", "SET @left = 0;"),
+        // A bounded delete, and one that tells what went ("DELETE", arguments TOP
+        // and OUTPUT).
+        ("DELETE TOP (@P1) k", "DELETE k"),
+        ("DELETE TOP (@P2) d", "DELETE d"),
+        (
+            "OUTPUT deleted.id, deleted.seq, deleted.line INTO @gone (id, seq, line)",
+            "",
+        ),
+        (
+            "OUTPUT deleted.queue, deleted.scheduled, deleted.ready, deleted.running, \
+             deleted.completed, deleted.failed, deleted.cancelled INTO @gone (queue, scheduled, \
+             ready, running, completed, failed, cancelled)",
+            "",
+        ),
+        // A procedure's return value ("EXECUTE", `@return_status =`).
+        ("EXEC @locked = sp_getapplock", "EXEC sp_getapplock"),
+    ];
+
+    #[test]
+    fn every_statement_is_read_by_a_parser() {
+        let schema = Schema::default();
+        let session = include_str!("sql/session.sql");
+        let migration = include_str!("../migrations/0001_jobs.sql");
+        let named = NAMES.iter().copied().zip(TEXTS.iter().copied());
+        let (mut refused, mut met) = (Vec::new(), BTreeSet::new());
+        for (name, text) in named.chain([("session", session), ("0001_jobs", migration)]) {
+            let text = render(text, &schema);
+            let words: Vec<&str> = text.split_whitespace().collect();
+            let mut text = words.join(" ");
+            for (nth, (construct, known)) in UNKNOWN.iter().enumerate() {
+                if text.contains(construct) {
+                    met.insert(nth);
+                    text = text.replace(construct, known);
+                }
+            }
+            if let Err(error) = Parser::parse_sql(&MsSqlDialect {}, &text) {
+                refused.push(format!("{name}: {error}"));
+            }
+        }
+        assert!(refused.is_empty(), "{refused:#?}");
+        assert_eq!(met.len(), UNKNOWN.len(), "a construct is not used any more");
+    }
+}

@@ -1,0 +1,370 @@
+//! [`Hub`]: who waits in this process, and the one task that looks for all of
+//! them at what other processes change.
+//!
+//! SQL Server cannot push to a plain connection. A change made by this process
+//! wakes at its commit those whom it concerns. For what others change there is
+//! one look for all waits of a handle: 20 ms after something has happened, then
+//! ever more seldom, at last once a second. Nobody waits, nobody looks: a queue
+//! under load, whose workers find jobs at each claim, is not polled.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use anyqueue_core::{Error, JobId, Operation, QueueName, Timestamp};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::args::{args, ids as id_rows, json};
+use crate::claim::Lines;
+use crate::error::Failure;
+use crate::rows;
+use crate::statements::Statement;
+use crate::store::{Store, lock};
+
+/// The span between two looks: at first, and at last.
+const FIRST: Duration = Duration::from_millis(20);
+const LAST: Duration = Duration::from_secs(1);
+
+/// How long it is remembered what a job looked like to those who waited for it.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// The most jobs that one look asks for; the others are looked at by those who
+/// wait for them, when their time is up.
+const MOST: usize = 1_000;
+
+/// The waits of one handle.
+#[derive(Debug, Default)]
+pub(crate) struct Hub {
+    topics: Mutex<Topics>,
+    pace: Mutex<Pace>,
+    /// Ends a sleep between two looks.
+    sooner: Notify,
+    looker: Mutex<Option<AbortHandle>>,
+}
+
+#[derive(Debug, Default)]
+struct Topics {
+    next: u64,
+    queues: Topic<QueueName>,
+    jobs: Topic<JobId>,
+    looks: HashMap<JobId, (Look, Instant)>,
+    /// The numbers of queues that someone waits for or waited for.
+    names: HashMap<i32, QueueName>,
+}
+
+type Topic<T> = HashMap<T, BTreeMap<u64, Arc<Notify>>>;
+
+/// What a job looks like: state, counter, settled counter, sequence, flag; `None`
+/// where it is not there.
+type Look = Option<(i64, i64, i64, i64, bool)>;
+
+/// When to look.
+#[derive(Debug)]
+struct Pace {
+    span: Duration,
+    /// Whether something has happened since it was slowed down.
+    active: bool,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            span: FIRST,
+            active: false,
+        }
+    }
+}
+
+/// What a call changed.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Queues, by number, that may give a job now, or have a new time to give one.
+    pub(crate) queues: Vec<i32>,
+    /// Jobs that look different.
+    pub(crate) jobs: Vec<JobId>,
+    /// Whether the store is in use: jobs came or were taken.
+    pub(crate) active: bool,
+}
+
+impl Changes {
+    /// The queue of this line may give a job now, or has a new time to give one.
+    pub(crate) fn line(&mut self, line: i32) {
+        if self.queues.last() != Some(&(line / 4)) {
+            self.queues.push(line / 4);
+        }
+        self.active = true;
+    }
+}
+
+/// A wait under way; ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Wait<'a> {
+    hub: &'a Hub,
+    number: u64,
+    queues: Vec<QueueName>,
+    jobs: Vec<JobId>,
+    /// Keeps one notification that comes before anyone listens.
+    pub(crate) notify: Arc<Notify>,
+}
+
+impl Hub {
+    /// Wakes those in this process whom a change concerns.
+    pub(crate) fn tell(&self, changes: &Changes) {
+        if changes.active {
+            lock(&self.pace).active = true;
+        }
+        let topics = lock(&self.topics);
+        for queue in &changes.queues {
+            match topics.names.get(queue) {
+                Some(name) => wake(topics.queues.get(name)),
+                // Not met by its number yet.
+                None => topics.queues.values().for_each(|waits| wake(Some(waits))),
+            }
+        }
+        for id in &changes.jobs {
+            wake(topics.jobs.get(id));
+        }
+    }
+
+    fn begin(&self, queues: &[QueueName], jobs: &[JobId]) -> Wait<'_> {
+        let notify = Arc::new(Notify::new());
+        let mut topics = lock(&self.topics);
+        let number = topics.next;
+        topics.next += 1;
+        add(&mut topics.queues, queues, number, &notify);
+        add(&mut topics.jobs, jobs, number, &notify);
+        Wait {
+            hub: self,
+            number,
+            queues: queues.to_vec(),
+            jobs: jobs.to_vec(),
+            notify,
+        }
+    }
+
+    /// What is waited for.
+    fn wanted(&self) -> (Vec<QueueName>, Vec<JobId>) {
+        let topics = lock(&self.topics);
+        let jobs = topics.jobs.keys().take(MOST).copied();
+        (topics.queues.keys().cloned().collect(), jobs.collect())
+    }
+
+    /// Notes what jobs look like, and wakes those who have seen them different or
+    /// not at all. True where any was.
+    fn compare(&self, asked: &[JobId], mut seen: HashMap<JobId, Look>) -> bool {
+        let mut topics = lock(&self.topics);
+        let now = Instant::now();
+        topics.looks.retain(|_, (_, at)| at.elapsed() < KEPT);
+        let mut changed = false;
+        for id in asked {
+            let look = seen.remove(id).flatten();
+            let before = topics.looks.insert(*id, (look, now));
+            match before {
+                // A row that is locked is passed by, and may be seen next time.
+                Some((Some(before), _)) if look.is_none() => {
+                    topics.looks.insert(*id, (Some(before), now));
+                }
+                Some((before, _)) if before == look => {}
+                before => {
+                    // To those who have not seen it, this is no news of others.
+                    changed |= before.is_some();
+                    wake(topics.jobs.get(id));
+                }
+            }
+        }
+        changed
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        if let Some(looker) = lock(&self.looker).take() {
+            looker.abort();
+        }
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let mut topics = lock(&self.hub.topics);
+        remove(&mut topics.queues, &self.queues, self.number);
+        remove(&mut topics.jobs, &self.jobs, self.number);
+    }
+}
+
+impl Store {
+    /// Waits for work in these queues.
+    pub(crate) fn await_work(self: &Arc<Self>, queues: &[QueueName]) -> Wait<'_> {
+        let wait = self.hub.begin(queues, &[]);
+        let again = {
+            let mut pace = lock(&self.hub.pace);
+            let again = std::mem::take(&mut pace.active);
+            if again {
+                pace.span = FIRST;
+            }
+            again
+        };
+        self.look_on(again);
+        wait
+    }
+
+    /// Waits for changes of these jobs. The first wait for a job ends as soon as it
+    /// was looked at: what it looked like before is not known.
+    pub(crate) fn await_change(self: &Arc<Self>, jobs: &[JobId]) -> Wait<'_> {
+        let wait = self.hub.begin(&[], jobs);
+        let unknown = {
+            let topics = lock(&self.hub.topics);
+            jobs.iter().any(|id| !topics.looks.contains_key(id))
+        };
+        self.look_on(unknown);
+        wait
+    }
+
+    /// Has someone look from now on; soon, where that is wanted.
+    fn look_on(self: &Arc<Self>, soon: bool) {
+        let mut looker = lock(&self.hub.looker);
+        if looker.as_ref().is_none_or(AbortHandle::is_finished) {
+            let task = tokio::spawn(looking(Arc::downgrade(self)));
+            *looker = Some(task.abort_handle());
+        } else if soon {
+            self.hub.sooner.notify_one();
+        }
+    }
+
+    /// One look for all who wait. Tells whether there was news, and when the next
+    /// job becomes due or the next lease may run out.
+    async fn look(
+        &self,
+        queues: &[QueueName],
+        jobs: &[JobId],
+    ) -> Result<(bool, Option<Duration>), Error> {
+        let operation = Operation::Wait;
+        let failed = |failure: Failure| failure.into_error(operation);
+        let lines = Lines::find(self, operation, queues).await?;
+        let rows: Vec<_> = lines.numbers.iter().map(|line| [line]).collect();
+        let args = args!(json(&rows).map_err(failed)?, id_rows(jobs).map_err(failed)?);
+        let found = self.read(operation, Statement::Poll, args).await?;
+        let (due, seen) = read_look(&found).map_err(failed)?;
+        let mut news = self.hub.compare(jobs, seen);
+        let mut topics = lock(&self.hub.topics);
+        topics.names.extend(lines.names);
+        let Some(due) = due else {
+            return Ok((news, None));
+        };
+        let mut next: Option<Duration> = None;
+        for (line, wait) in due {
+            let name = line.map(|line| topics.names.get(&(line / 4)));
+            if wait.is_zero() {
+                news = true;
+                match name {
+                    Some(Some(name)) => wake(topics.queues.get(name)),
+                    // A lease may have run out, of whatever queue.
+                    _ => topics.queues.values().for_each(|waits| wake(Some(waits))),
+                }
+            } else {
+                next = Some(next.map_or(wait, |next| next.min(wait)));
+            }
+        }
+        Ok((news, next))
+    }
+}
+
+/// Spans until something is due, by line (`None`: a lease).
+type Due = Vec<(Option<i32>, Duration)>;
+
+fn read_look(
+    found: &crate::store::Results,
+) -> Result<(Option<Due>, HashMap<JobId, Look>), Failure> {
+    let mut seen = HashMap::new();
+    for row in found.iter().skip(2).flatten() {
+        let look = (
+            rows::big(row, 1)?,
+            rows::big(row, 2)?,
+            rows::big(row, 3)?,
+            rows::big(row, 4)?,
+            rows::flag(row, 5)?,
+        );
+        seen.insert(rows::id(row, 0)?, Some(look));
+    }
+    let Some(first) = found.first().and_then(|rows| rows.first()) else {
+        return Ok((None, seen));
+    };
+    let now = rows::time(first, 0)?;
+    let span = |due: Timestamp| due.since(now);
+    let mut due: Due = Vec::new();
+    due.extend(rows::optional_time(first, 1)?.map(|at| (None, span(at))));
+    for row in found.iter().skip(1).take(1).flatten() {
+        let line = rows::int(row, 0)?;
+        due.extend(rows::optional_time(row, 1)?.map(|at| (Some(line), span(at))));
+    }
+    Ok((Some(due), seen))
+}
+
+/// Looks while anyone waits.
+async fn looking(store: Weak<Store>) {
+    loop {
+        let Some(strong) = store.upgrade() else {
+            return;
+        };
+        let (queues, jobs) = strong.hub.wanted();
+        if queues.is_empty() && jobs.is_empty() {
+            // A wait that begins now finds this task finished, or is seen here.
+            let mut looker = lock(&strong.hub.looker);
+            let (queues, jobs) = strong.hub.wanted();
+            if queues.is_empty() && jobs.is_empty() {
+                *looker = None;
+                return;
+            }
+            continue;
+        }
+        let look = strong.look(&queues, &jobs).await;
+        let mut due = None;
+        let span = {
+            let mut pace = lock(&strong.hub.pace);
+            pace.span = match look {
+                Ok((true, _)) => FIRST,
+                Ok((false, next)) => {
+                    due = next;
+                    (pace.span * 2).min(LAST)
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "no look for those who wait");
+                    LAST
+                }
+            };
+            due.map_or(pace.span, |due| due.clamp(FIRST, pace.span))
+        };
+        // Not sooner than this after a look, whoever comes.
+        tokio::time::sleep(FIRST).await;
+        tokio::select! {
+            () = tokio::time::sleep(span.saturating_sub(FIRST)) => {}
+            () = strong.hub.sooner.notified() => {}
+        }
+    }
+}
+
+fn wake(waits: Option<&BTreeMap<u64, Arc<Notify>>>) {
+    for notify in waits.into_iter().flat_map(BTreeMap::values) {
+        notify.notify_one();
+    }
+}
+
+fn add<T: Clone + Eq + Hash>(topic: &mut Topic<T>, items: &[T], number: u64, notify: &Arc<Notify>) {
+    for item in items.iter().collect::<HashSet<_>>() {
+        let waits = topic.entry(item.clone()).or_default();
+        waits.insert(number, Arc::clone(notify));
+    }
+}
+
+fn remove<T: Eq + Hash>(topic: &mut Topic<T>, items: &[T], number: u64) {
+    for item in items {
+        if let Some(waits) = topic.get_mut(item) {
+            waits.remove(&number);
+            if waits.is_empty() {
+                topic.remove(item);
+            }
+        }
+    }
+}
