@@ -184,35 +184,39 @@ async fn a_lost_answer_is_unknown_and_a_repetition_makes_no_second_job() {
     server.start().await;
     let proxy = Proxy::to(server.port()).await;
     let url = format!(
-        "postgres://anyqueue@127.0.0.1:{}/postgres?sslmode=disable",
+        "postgres://anyqueue@127.0.0.1:{}/postgres?sslmode=disable&pool=1",
         proxy.port
     );
     let backend = PostgresBackend::connect(&url).unwrap();
     backend.prepare().await.unwrap();
-    // Made once on the one connection, so that the next call is one round trip.
-    backend.enqueue(&jobs(1)).await.unwrap();
+    let old = jobs(1);
+    backend.enqueue(&old).await.unwrap();
     let other = PostgresBackend::connect(&server.url()).unwrap();
     let rest = claim(&backend, 9).await;
-    backend.settle(&complete(&rest)).await.unwrap();
+    let settled = complete(&rest);
+    backend.settle(&settled).await.unwrap();
 
     let new = jobs(3);
-    lost(&proxy, backend.enqueue(&new)).await;
-    // It has happened: the server finished what it had been sent.
-    let stored = async {
-        while counts(&other).await.get(State::Ready) != 3 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(common::HANG, stored)
-        .await
-        .expect("stored all the same");
+    lost(
+        &proxy,
+        async || backend.enqueue(&old).await.map(drop),
+        async || backend.enqueue(&new).await.map(drop),
+        async || counts(&other).await.get(State::Ready) == 3,
+    )
+    .await;
     assert_eq!(backend.enqueue(&new).await.unwrap(), created(&new));
     assert_eq!(counts(&other).await.total(), 4);
 
     let claimed = claim(&backend, 9).await;
     assert_eq!(claimed.len(), 3);
     let batch = complete(&claimed);
-    lost(&proxy, backend.settle(&batch)).await;
+    lost(
+        &proxy,
+        async || backend.settle(&settled).await.map(drop),
+        async || backend.settle(&batch).await.map(drop),
+        async || counts(&other).await.get(State::Completed) == 4,
+    )
+    .await;
     let answers = backend.settle(&batch).await.unwrap();
     assert_eq!(answers, [Settled::Accepted; 3]);
     assert_eq!(counts(&other).await.get(State::Completed), 4);
@@ -261,10 +265,31 @@ async fn terminated_connections_cost_calls_and_no_jobs() {
     assert_eq!(found[0].counts.get(State::Ready), all.len() as u64);
 }
 
-/// Makes a call whose answer is lost.
-async fn lost<T: std::fmt::Debug>(proxy: &Proxy, call: impl Future<Output = Result<T, Error>>) {
-    proxy.lose_answers(true);
-    let error = call.await.expect_err("the answer is lost");
-    proxy.lose_answers(false);
-    assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
+/// Makes a call whose answer is lost, until one was that took effect all the
+/// same. Each time a repetition of an earlier call comes first: it opens a
+/// connection and prepares the statement, so that the call is one round trip
+/// (unless something else took that connection in between).
+async fn lost(
+    proxy: &Proxy,
+    earlier: impl AsyncFn() -> Result<(), Error>,
+    call: impl AsyncFn() -> Result<(), Error>,
+    happened: impl AsyncFn() -> bool,
+) {
+    let losing = async {
+        loop {
+            while let Err(error) = earlier().await {
+                assert!(error.kind().is_transient(), "{error}");
+            }
+            proxy.lose_answers(true);
+            let error = call().await.expect_err("the answer is lost");
+            proxy.lose_answers(false);
+            if happened().await {
+                break assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
+            }
+            assert!(error.kind().is_transient(), "{error}");
+        }
+    };
+    tokio::time::timeout(common::HANG, losing)
+        .await
+        .expect("a call takes effect without its answer");
 }
