@@ -1,6 +1,5 @@
-//! The conformance suite on a broker, each case on a store with a prefix of its
-//! own. Every second handle has a view and a connection of its own, as another
-//! process would; the others share theirs, as those of one process do.
+//! The conformance suite on a broker, with a prefix for each case. Every second
+//! handle has a view and a connection of its own, as another process would.
 
 use std::process::ExitCode;
 use std::sync::Arc;
