@@ -30,7 +30,7 @@ const ORDER: &str = "INSERT INTO orders VALUES (1)";
 
 #[tokio::test]
 async fn jobs_are_there_when_the_transaction_commits() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let (backend, mut conn) = (place.store().await, application(&place).await);
     let mut tx = conn.begin().await.unwrap();
     raw_sql(ORDER).execute(&mut *tx).await.unwrap();
@@ -51,7 +51,7 @@ async fn jobs_are_there_when_the_transaction_commits() {
 
 #[tokio::test]
 async fn jobs_never_were_when_it_rolls_back() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let (backend, mut conn) = (place.store().await, application(&place).await);
     let mut new = jobs(2);
     new[0].queue = QueueName::new("elsewhere").unwrap();
@@ -74,7 +74,7 @@ async fn jobs_never_were_when_it_rolls_back() {
 
 #[tokio::test]
 async fn the_contract_of_enqueue_holds_inside_a_transaction() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let (backend, mut conn) = (place.store().await, application(&place).await);
     let schema = &place.config.schema;
     let mut new = jobs(2);
@@ -99,7 +99,7 @@ async fn the_contract_of_enqueue_holds_inside_a_transaction() {
 
 #[tokio::test]
 async fn the_commit_wakes_who_waits_for_work() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let (backend, mut conn) = (place.store().await, application(&place).await);
     let request = WaitRequest {
         queues: vec![QueueName::default()],
@@ -127,7 +127,7 @@ async fn the_commit_wakes_who_waits_for_work() {
 
 #[tokio::test]
 async fn a_job_committed_late_is_claimed_in_its_place() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let (backend, mut conn) = (place.store().await, application(&place).await);
     // The queue is known, so that others need not wait for this transaction.
     backend.enqueue(&jobs(1)).await.unwrap();
@@ -158,7 +158,7 @@ async fn a_job_committed_late_is_claimed_in_its_place() {
 
 #[tokio::test]
 async fn a_store_that_is_not_prepared_is_refused() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let mut conn = application(&place).await;
     let mut tx = conn.begin().await.unwrap();
     let error = place
@@ -173,7 +173,7 @@ async fn a_store_that_is_not_prepared_is_refused() {
 
 #[tokio::test]
 async fn a_job_completes_with_its_handler_s_own_writes() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let (backend, mut conn) = (place.store().await, application(&place).await);
     let schema = &place.config.schema;
     backend.enqueue(&jobs(1)).await.unwrap();
@@ -220,7 +220,7 @@ async fn a_job_completes_with_its_handler_s_own_writes() {
 
 #[tokio::test]
 async fn a_lost_lease_is_stale_inside_a_transaction() {
-    let Some(place) = Place::new() else { return };
+    let place = Place::new();
     let (backend, mut conn) = (place.store().await, application(&place).await);
     backend.enqueue(&jobs(1)).await.unwrap();
     let lease = std::time::Duration::from_millis(1);

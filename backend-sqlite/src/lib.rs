@@ -25,7 +25,10 @@
 //! A process has one writer thread and two reader threads for each file, which
 //! its handles share unless they ask for [their own](Threads::Own). What waits when a transaction begins goes into it,
 //! heartbeats first, up to about 4,000 rows; callers are answered after the
-//! commit. Readers answer from snapshots and wait for no one.
+//! commit. Jobs are added 16 rows a statement: what a statement costs by itself
+//! was a third of an enqueue (the figures below are from before that; beside
+//! `benches`' bare insert it took the ratio from 0.60 to 0.71). Readers answer
+//! from snapshots and wait for no one.
 //!
 //! No statement scans jobs or sorts them, but for lists that are counted to be
 //! short and lists by kind or creation time, which walk the ids of all jobs: a
