@@ -49,7 +49,10 @@ struct Told {
     enqueued: Mutex<BTreeSet<JobId>>,
     /// How often a completion was accepted.
     completed: Mutex<BTreeMap<JobId, u32>>,
+    /// No more jobs are to be enqueued.
     stop: AtomicBool,
+    /// All that were to be enqueued are.
+    stopped: AtomicBool,
 }
 
 async fn ten_kills_of_the_broker_lose_and_double_nothing() {
@@ -61,15 +64,15 @@ async fn ten_kills() {
     let mut broker = Broker::start("").await;
     let (url, prefix) = (broker.url(), fresh("kills"));
     let told = Arc::new(Told::default());
-    let mut tasks = Vec::new();
+    let (mut producers, mut workers) = (Vec::new(), Vec::new());
     for _ in 0..3 {
         let store = own(&url, &prefix);
         again(async || store.prepare().await).await;
-        tasks.push(tokio::task::spawn_local(produce(
+        producers.push(tokio::task::spawn_local(produce(
             store.clone(),
             Arc::clone(&told),
         )));
-        tasks.push(tokio::task::spawn_local(work(store, Arc::clone(&told))));
+        workers.push(tokio::task::spawn_local(work(store, Arc::clone(&told))));
     }
     let queues = ["leader", "tickets"].map(|queue| format!("{prefix}.{queue}"));
     broker
@@ -85,8 +88,13 @@ async fn ten_kills() {
         broker.run().await;
     }
     told.stop.store(true, Ordering::SeqCst);
-    for task in tasks {
-        task.await.unwrap();
+    for producer in producers {
+        producer.await.unwrap();
+    }
+    // Only now: a batch that was still being asked again is to be worked too.
+    told.stopped.store(true, Ordering::SeqCst);
+    for worker in workers {
+        worker.await.unwrap();
     }
     let enqueued = told.enqueued.lock().unwrap().clone();
     let completed = told.completed.lock().unwrap().clone();
@@ -126,7 +134,7 @@ async fn produce(store: RabbitBackend, told: Arc<Told>) {
 async fn work(store: RabbitBackend, told: Arc<Told>) {
     let request = claim_of(20, Duration::from_secs(5));
     loop {
-        let stopped = told.stop.load(Ordering::SeqCst);
+        let stopped = told.stopped.load(Ordering::SeqCst);
         let claimed = again(async || store.claim(&request).await).await;
         if claimed.is_empty() {
             let counts = again(async || store.counts().await).await;
