@@ -125,6 +125,8 @@ fn missing(feature: &str) -> Error {
     not(any(
         feature = "memory",
         feature = "postgres",
+        feature = "rabbitmq",
+        feature = "redis",
         feature = "sqlite",
         feature = "sqlserver"
     ))
@@ -138,6 +140,12 @@ mod tests {
             ("memory:", "memory"),
             ("postgres://host/database", "postgres"),
             ("postgresql://host/database", "postgres"),
+            ("amqp://host", "rabbitmq"),
+            ("amqps://host", "rabbitmq"),
+            ("redis://host", "redis"),
+            ("rediss://host", "redis"),
+            ("redis-cluster://one,two", "redis"),
+            ("rediss-cluster://one,two", "redis"),
             ("sqlite://jobs.db", "sqlite"),
             ("sqlserver://host/database", "sqlserver"),
             ("mssql://host/database", "sqlserver"),
