@@ -88,18 +88,13 @@ async fn find(connection: &Connection, shared: &Shared) -> Result<(), Failure> {
     let head = roots::find(connection, &shared.config.prefix).await?;
     match &head.base {
         None => {
-            let (ledger, next) = (head.ledger.clone(), head.first);
-            shared.load(
-                Fold::default(),
-                Place { ledger, next },
-                head.generation,
-                Some(head),
-            );
+            let place = Place::at(&head.ledger, head.first);
+            shared.load(Fold::default(), place, head.generation, Some(head));
         }
         Some(base) => {
             let fold = snapshot::load(connection, &head).await?;
-            let (ledger, next) = (base.ledger.clone(), base.offset);
-            shared.load(fold, Place { ledger, next }, head.generation - 1, None);
+            let place = Place::at(&base.ledger, base.offset);
+            shared.load(fold, place, head.generation - 1, None);
         }
     }
     Ok(())
