@@ -21,6 +21,9 @@ use crate::{append, follow, lead, roots, snapshot, ticket};
 /// are told so.
 const ALARM_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a connection may take, its handshake included.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How long the last words may take.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -49,7 +52,13 @@ pub(crate) async fn connect(config: &RabbitConfig) -> Result<Connection, Failure
     let properties = ConnectionProperties::default()
         .with_connection_name(format!("anyqueue {}", config.prefix).into());
     let runtime = lapin::runtime::default_runtime()?;
-    Ok(Connection::connect_uri_with_config(config.uri.clone(), properties, tls, runtime).await?)
+    let connecting =
+        Connection::connect_uri_with_config(config.uri.clone(), properties, tls, runtime);
+    // The limit in the URI ends with the TCP connection: one to a broker that
+    // dies in the handshake, or says nothing, would never be given up.
+    let connected = tokio::time::timeout(CONNECT_PATIENCE, connecting).await;
+    let silent = |_| Failure::new(ErrorKind::Unavailable, "the broker does not answer");
+    Ok(connected.map_err(silent)??)
 }
 
 async fn serve(
