@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyqueue_core::support::Waiters;
 use anyqueue_core::{Error, ErrorKind, Operation, Timestamp};
+use anyqueue_memory::Changes;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
@@ -14,7 +16,6 @@ use crate::error::Failure;
 use crate::fold::{Effects, Fold, Reply, Standing};
 use crate::outbox::{Item, Outbox, Urgency};
 use crate::ticket::Held;
-use crate::wake::Waiters;
 use crate::wire::{self, Entry, Head, Unreadable};
 
 /// How long a claim waits for the instance's ticket.
@@ -338,7 +339,9 @@ impl Shared {
                     return Ok(());
                 }
             }
-            let mut changed = |changes: &_| self.waiters.wake(changes);
+            let mut changed = |changes: &Changes| {
+                self.waiters.wake(&changes.queues, &changes.jobs);
+            };
             let own = (header.session == self.session)
                 .then(|| self.outbox().seen(header.epoch, header.sequence))
                 .flatten();
