@@ -1,0 +1,6 @@
+//! Faults, and the proof that none of them breaks a promise (the Cargo feature
+//! `faults`): a [`Proxy`] that cuts, stalls and swallows.
+
+mod proxy;
+
+pub use proxy::{Carried, Flow, Proxy, Way};
