@@ -6,13 +6,13 @@ mod common;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyqueue_conformance_tests::faults::{Proxy, Way};
 use anyqueue_core::{
     Backend, Filter, MaintainLimits, Page, QueueName, Retention, Settled, Settlement, State,
     WaitRequest,
 };
 use anyqueue_rabbitmq::{RabbitBackend, RabbitConfig, View};
 use common::jobs::{LONG, again, claim_of, complete, job, put, record, settle, take};
-use common::proxy::Proxy;
 use common::{eventually, fresh};
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, QueueDeclareOptions,
@@ -80,8 +80,8 @@ async fn behind(prefix: &str) -> (Proxy, RabbitBackend) {
     let url = std::env::var(common::URL).unwrap();
     let (start, rest) = url.rsplit_once(':').unwrap();
     let (port, vhost) = rest.split_once('/').unwrap();
-    let proxy = Proxy::start(port.parse().unwrap()).await;
-    let url = format!("{start}:{}/{vhost}", proxy.port);
+    let proxy = Proxy::to(port.parse().unwrap()).await.unwrap();
+    let url = format!("{start}:{}/{vhost}", proxy.port());
     let mut config = RabbitConfig::from_url(&url)
         .unwrap()
         .with_prefix(prefix)
@@ -102,7 +102,9 @@ async fn a_cut_at_every_step_of_enqueue_claim_and_settle() {
     {
         let arm = |now: &str| {
             if now == cut_before {
-                proxy.cut_after(step);
+                // Each way in turn, some tens of bytes further each time.
+                let way = Way::BOTH[(step % 2) as usize];
+                proxy.cut_after(way, step / 2 * 60);
             }
         };
         arm("enqueue");
@@ -116,7 +118,7 @@ async fn a_cut_at_every_step_of_enqueue_claim_and_settle() {
             Settled::Accepted,
             "{step} {cut_before}"
         );
-        proxy.disarm();
+        let _ = Way::BOTH.map(|way| proxy.disarm(way));
         let found = record(&observer, id).await;
         assert_eq!(found.state, State::Completed, "{step} {cut_before}");
         // A claim that was cut off was not made twice.
@@ -221,7 +223,7 @@ async fn a_holder_whose_connection_fails_for_a_moment_keeps_its_jobs() {
     let other = open(&config(&prefix)).await;
     assert!(other.claim(&claim_of(1, LONG)).await.unwrap().is_empty());
     let first = holder.ticket();
-    proxy.cut_now();
+    proxy.cut();
     eventually("it takes another ticket", async || {
         (holder.ticket().is_some() && holder.ticket() != first).then_some(())
     })
@@ -338,7 +340,8 @@ async fn an_instance_that_was_away_while_its_ledger_was_deleted_starts_from_a_sn
     let prefix = fresh("away");
     let (proxy, away) = behind(&prefix).await;
     let id = put(&away).await;
-    proxy.hold();
+    proxy.refuse();
+    proxy.cut();
     let mut config = config(&prefix);
     config.ledger_bytes = 5_000;
     let store = open(&config).await;
@@ -349,7 +352,7 @@ async fn an_instance_that_was_away_while_its_ledger_was_deleted_starts_from_a_sn
     })
     .await;
     let last = put(&store).await;
-    proxy.release();
+    proxy.pass();
     assert_eq!(record(&away, id).await.state, State::Ready);
     assert_eq!(record(&away, last).await, record(&store, last).await);
     drop((away, store));
