@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use anyqueue_conformance_tests::faults::servers::Postgres;
+use anyqueue_conformance_tests::faults::{Flow, Proxy, Way};
 use anyqueue_core::{
     Backend, ClaimedJob, Error, ErrorKind, JobId, NewJob, Settled, State, Timestamp,
 };
 use anyqueue_postgres::sqlx::{Connection as _, PgConnection, raw_sql};
 use anyqueue_postgres::{PostgresBackend, PostgresConfig};
-use common::proxy::Proxy;
-use common::server::Server;
 use common::{claim, complete, counts, created, jobs, request};
 
 const KILLS: usize = 20;
@@ -118,8 +118,8 @@ fn note_claims(known: &Known, claimed: &[ClaimedJob]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_kills_of_the_server_lose_and_double_nothing() {
-    let mut server = Server::new();
-    server.start().await;
+    let mut server = Postgres::new().unwrap();
+    server.start().await.unwrap();
     let open = || PostgresBackend::open(PostgresConfig::from_url(&server.url()).unwrap());
     let (first, second) = (open(), open());
     first.prepare().await.unwrap();
@@ -141,7 +141,7 @@ async fn twenty_kills_of_the_server_lose_and_double_nothing() {
         let progress = tokio::time::timeout(common::HANG, progress).await;
         progress.expect("the work goes on after a restart");
         server.kill();
-        server.start().await;
+        server.start().await.unwrap();
     }
     known.stop.store(true, Ordering::SeqCst);
     for task in enqueuers.into_iter().chain(workers) {
@@ -176,12 +176,12 @@ async fn twenty_kills_of_the_server_lose_and_double_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_is_unknown_and_a_repetition_makes_no_second_job() {
-    let mut server = Server::new();
-    server.start().await;
-    let proxy = Proxy::to(server.port()).await;
+    let mut server = Postgres::new().unwrap();
+    server.start().await.unwrap();
+    let proxy = Proxy::to(server.port()).await.unwrap();
     let url = format!(
         "postgres://anyqueue@127.0.0.1:{}/postgres?sslmode=disable&pool=1",
-        proxy.port
+        proxy.port()
     );
     let backend = PostgresBackend::connect(&url).unwrap();
     backend.prepare().await.unwrap();
@@ -220,8 +220,8 @@ async fn a_lost_answer_is_unknown_and_a_repetition_makes_no_second_job() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn terminated_connections_cost_calls_and_no_jobs() {
-    let mut server = Server::new();
-    server.start().await;
+    let mut server = Postgres::new().unwrap();
+    server.start().await.unwrap();
     let backend = PostgresBackend::connect(&server.url()).unwrap();
     backend.prepare().await.unwrap();
     let connect = PostgresConfig::from_url(&server.url()).unwrap().connect;
@@ -274,9 +274,9 @@ async fn lost(
             while let Err(error) = earlier().await {
                 assert!(error.kind().is_transient(), "{error}");
             }
-            proxy.lose_answers(true);
+            proxy.flow(Way::ToClient, Flow::Cut);
             let error = call().await.expect_err("the answer is lost");
-            proxy.lose_answers(false);
+            proxy.flow(Way::ToClient, Flow::Pass);
             if happened().await {
                 break assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
             }

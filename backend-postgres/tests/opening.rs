@@ -5,12 +5,12 @@ mod common;
 
 use std::time::Duration;
 
+use anyqueue_conformance_tests::faults::servers::Postgres;
 use anyqueue_core::{
     Backend as _, Capability, Durability, Error, ErrorKind, QueueName, State, WaitRequest, WorkerId,
 };
 use anyqueue_postgres::sqlx::{AssertSqlSafe, raw_sql};
 use anyqueue_postgres::{PostgresBackend, PostgresConfig, Schema, Wake};
-use common::server::Server;
 use common::{HANG, Place, claim, complete, count, created, jobs};
 
 async fn prepare(config: &PostgresConfig) -> Result<(), Error> {
@@ -99,7 +99,7 @@ async fn a_schema_may_have_any_name() {
 
 #[tokio::test]
 async fn the_durability_is_that_of_the_live_settings() {
-    let mut server = Server::new();
+    let mut server = Postgres::new().unwrap();
     for (setting, expected) in [
         ("fsync=on", Durability::Host),
         ("full_page_writes=off", Durability::Crash),
@@ -107,7 +107,7 @@ async fn the_durability_is_that_of_the_live_settings() {
     ] {
         server.set(setting);
         server.kill();
-        server.start().await;
+        server.start().await.unwrap();
         let backend = PostgresBackend::connect(&server.url()).unwrap();
         backend.prepare().await.unwrap();
         assert_eq!(backend.capabilities().durability(), expected, "{setting}");

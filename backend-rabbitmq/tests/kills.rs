@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use anyqueue_conformance_tests::faults::servers::RabbitMq;
 use anyqueue_core::{Backend, Filter, JobId, NewJob, Page, Schedule, Settled, Settlement, State};
 use anyqueue_rabbitmq::{RabbitBackend, RabbitConfig, View};
 use common::jobs::{LONG, again, claim_of, complete, job, put, record, settle, take};
-use common::private::Broker;
 use common::{eventually, fresh};
 
 /// In the process of a worker: the store it works on.
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         a_killed_workers_job_is_taken_over_long_before_its_lease_ends,
         a_leader_that_hangs_is_replaced,
     ];
-    common::run(trials, common::private::missing())
+    common::run(trials, RabbitMq::missing())
 }
 
 fn own(url: &str, prefix: &str) -> RabbitBackend {
@@ -61,7 +61,7 @@ async fn ten_kills_of_the_broker_lose_and_double_nothing() {
 }
 
 async fn ten_kills() {
-    let mut broker = Broker::start("").await;
+    let mut broker = RabbitMq::start("").await.unwrap();
     let (url, prefix) = (broker.url(), fresh("kills"));
     let told = Arc::new(Told::default());
     let (mut producers, mut workers) = (Vec::new(), Vec::new());
@@ -77,7 +77,8 @@ async fn ten_kills() {
     let queues = ["leader", "tickets"].map(|queue| format!("{prefix}.{queue}"));
     broker
         .remembers(&queues.each_ref().map(String::as_str))
-        .await;
+        .await
+        .unwrap();
     for _ in 0..KILLS {
         let before = told.completed.lock().unwrap().len();
         eventually("work goes on", async || {
@@ -85,7 +86,7 @@ async fn ten_kills() {
         })
         .await;
         broker.kill();
-        broker.run().await;
+        broker.run().await.unwrap();
     }
     told.stop.store(true, Ordering::SeqCst);
     for producer in producers {
@@ -182,7 +183,7 @@ fn spawn(url: &str, prefix: &str) -> Child {
 }
 
 async fn a_killed_workers_job_is_taken_over_long_before_its_lease_ends() {
-    let broker = Broker::start("").await;
+    let broker = RabbitMq::start("").await.unwrap();
     let (url, prefix) = (broker.url(), fresh("worker"));
     let store = own(&url, &prefix);
     store.prepare().await.unwrap();
@@ -222,7 +223,7 @@ async fn a_killed_workers_job_is_taken_over_long_before_its_lease_ends() {
 }
 
 async fn a_leader_that_hangs_is_replaced() {
-    let broker = Broker::start("").await;
+    let broker = RabbitMq::start("").await.unwrap();
     let (url, prefix) = (broker.url(), fresh("hang"));
     // The first instance leads: the worker's.
     let mut worker = spawn(&url, &prefix);

@@ -5,10 +5,10 @@ mod common;
 
 use std::process::ExitCode;
 
+use anyqueue_conformance_tests::faults::servers::RabbitMq;
 use anyqueue_core::{Backend, Error, ErrorKind};
 use anyqueue_rabbitmq::{RabbitBackend, RabbitConfig, View};
 use common::jobs::{again, job, put, record};
-use common::private::Broker;
 use common::{eventually, fresh};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -16,7 +16,7 @@ use lapin::{Connection, ConnectionProperties};
 
 fn main() -> ExitCode {
     let trials = trials![a_broker_says_no, a_broker_without_streams_is_refused];
-    common::run(trials, common::private::missing())
+    common::run(trials, RabbitMq::missing())
 }
 
 fn store(url: &str, prefix: &str) -> RabbitBackend {
@@ -44,7 +44,7 @@ fn says(error: &Error, kind: ErrorKind, words: &str) {
 
 /// One broker for all of them: its start is what takes time.
 async fn a_broker_says_no() {
-    let broker = Broker::start("").await;
+    let broker = RabbitMq::start("").await.unwrap();
     let url = broker.url();
 
     // Wrong password, unknown virtual host.
@@ -65,12 +65,16 @@ async fn a_broker_says_no() {
             .unwrap()
             .is_empty()
     );
-    broker.control(&["add_user", "guest2", "hunter2"]);
-    broker.control(&["set_permissions", "guest2", "^$", "^$", "^$"]);
+    broker.control(&["add_user", "guest2", "hunter2"]).unwrap();
+    broker
+        .control(&["set_permissions", "guest2", "^$", "^$", "^$"])
+        .unwrap();
     let theirs = url.replace("anyqueue:secret", "guest2:hunter2");
     let error = refused(&theirs, &prefix).await;
     says(&error, ErrorKind::Denied, "read permission");
-    broker.control(&["set_permissions", "guest2", "^$", ".*", ".*"]);
+    broker
+        .control(&["set_permissions", "guest2", "^$", ".*", ".*"])
+        .unwrap();
     let user = store(&theirs, &prefix);
     user.prepare().await.unwrap();
     assert_eq!(record(&user, id).await.id, id);
@@ -119,7 +123,9 @@ async fn a_broker_says_no() {
     assert_eq!(record(&store(&url, &spoilt), id).await.id, id);
 
     // An alarm: told within seconds, and over when it is over.
-    broker.control(&["set_vm_memory_high_watermark", "0.00001"]);
+    broker
+        .control(&["set_vm_memory_high_watermark", "0.00001"])
+        .unwrap();
     let error = eventually("a call fails", async || owner.enqueue(&[job()]).await.err()).await;
     assert!(error.kind().is_transient(), "{error}");
     let error = eventually("the reason is told", async || {
@@ -128,14 +134,18 @@ async fn a_broker_says_no() {
     })
     .await;
     says(&error, ErrorKind::Unavailable, "free memory or disk space");
-    broker.control(&["set_vm_memory_high_watermark", "0.6"]);
+    broker
+        .control(&["set_vm_memory_high_watermark", "0.6"])
+        .unwrap();
     let last = [job()];
     again(async || owner.enqueue(&last).await).await;
     assert_eq!(record(&owner, last[0].id).await.id, last[0].id);
 }
 
 async fn a_broker_without_streams_is_refused() {
-    let broker = Broker::start_with("", &[("RABBITMQ_FEATURE_FLAGS", "quorum_queue")]).await;
+    let broker = RabbitMq::start_with("", &[("RABBITMQ_FEATURE_FLAGS", "quorum_queue")])
+        .await
+        .unwrap();
     let error = refused(&broker.url(), "p").await;
     says(&error, ErrorKind::Unsupported, "stream_queue");
 }

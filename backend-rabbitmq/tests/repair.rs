@@ -6,13 +6,13 @@ mod common;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyqueue_conformance_tests::faults::{Proxy, Way};
 use anyqueue_core::{
     Backend, Filter, MaintainLimits, Page, QueueName, Retention, Settled, Settlement, State,
     WaitRequest,
 };
 use anyqueue_rabbitmq::{RabbitBackend, RabbitConfig, View};
 use common::jobs::{LONG, again, claim_of, complete, job, put, record, settle, take};
-use common::proxy::Proxy;
 use common::{eventually, fresh};
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, QueueDeclareOptions,
@@ -81,8 +81,8 @@ async fn behind(prefix: &str) -> (Proxy, RabbitBackend) {
     let url = std::env::var(common::URL).unwrap();
     let (start, rest) = url.rsplit_once(':').unwrap();
     let (port, vhost) = rest.split_once('/').unwrap();
-    let proxy = Proxy::start(port.parse().unwrap()).await;
-    let url = format!("{start}:{}/{vhost}", proxy.port);
+    let proxy = Proxy::to(port.parse().unwrap()).await.unwrap();
+    let url = format!("{start}:{}/{vhost}", proxy.port());
     let mut config = RabbitConfig::from_url(&url)
         .unwrap()
         .with_prefix(prefix)
@@ -103,7 +103,9 @@ async fn a_cut_at_every_step_of_enqueue_claim_and_settle() {
     {
         let arm = |now: &str| {
             if now == cut_before {
-                proxy.cut_after(step);
+                // Each way in turn, some tens of bytes further each time.
+                let way = Way::BOTH[(step % 2) as usize];
+                proxy.cut_after(way, step / 2 * 60);
             }
         };
         arm("enqueue");
@@ -117,7 +119,7 @@ async fn a_cut_at_every_step_of_enqueue_claim_and_settle() {
             Settled::Accepted,
             "{step} {cut_before}"
         );
-        proxy.disarm();
+        let _ = Way::BOTH.map(|way| proxy.disarm(way));
         let found = record(&observer, id).await;
         assert_eq!(found.state, State::Completed, "{step} {cut_before}");
         // A claim that was cut off was not made twice.
@@ -138,14 +140,14 @@ async fn a_cut_at_every_step_of_enqueue_claim_and_settle() {
 async fn a_broker_that_accepts_and_says_nothing_is_tried_again() {
     let prefix = fresh("mute");
     let (proxy, store) = behind(&prefix).await;
-    proxy.mute(true);
-    proxy.cut_now();
-    eventually("a connection is met with silence", async || {
-        (proxy.silenced() > 0).then_some(())
+    let before = proxy.accepted();
+    proxy.stall();
+    proxy.cut();
+    eventually("a silent connection is given up for another", async || {
+        (proxy.accepted() >= before + 2).then_some(())
     })
     .await;
-    // That one is never answered.
-    proxy.mute(false);
+    proxy.pass();
     let id = put(&store).await;
     assert_eq!(record(&store, id).await.state, State::Ready);
     drop(store);
@@ -240,7 +242,7 @@ async fn a_holder_whose_connection_fails_for_a_moment_keeps_its_jobs() {
     let other = open(&config(&prefix)).await;
     assert!(other.claim(&claim_of(1, LONG)).await.unwrap().is_empty());
     let first = holder.ticket();
-    proxy.cut_now();
+    proxy.cut();
     eventually("it takes another ticket", async || {
         (holder.ticket().is_some() && holder.ticket() != first).then_some(())
     })
@@ -357,7 +359,8 @@ async fn an_instance_that_was_away_while_its_ledger_was_deleted_starts_from_a_sn
     let prefix = fresh("away");
     let (proxy, away) = behind(&prefix).await;
     let id = put(&away).await;
-    proxy.hold();
+    proxy.refuse();
+    proxy.cut();
     let mut config = config(&prefix);
     config.ledger_bytes = 5_000;
     let store = open(&config).await;
@@ -369,7 +372,7 @@ async fn an_instance_that_was_away_while_its_ledger_was_deleted_starts_from_a_sn
     })
     .await;
     let last = put(&store).await;
-    proxy.release();
+    proxy.pass();
     assert_eq!(record(&away, id).await.state, State::Ready);
     assert_eq!(record(&away, last).await, record(&store, last).await);
     drop((away, store));

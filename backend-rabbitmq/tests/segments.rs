@@ -7,11 +7,11 @@ mod common;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyqueue_conformance_tests::faults::Proxy;
+use anyqueue_conformance_tests::faults::servers::RabbitMq;
 use anyqueue_core::{Backend, NewJob, Payload, Settled, State};
 use anyqueue_rabbitmq::{RabbitBackend, RabbitConfig, View};
 use common::jobs::{LONG, again, job, put, record, settle, take};
-use common::private::Broker;
-use common::proxy::Proxy;
 use common::{eventually, fresh};
 use futures::StreamExt as _;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
@@ -26,15 +26,15 @@ fn main() -> ExitCode {
         a_ledger_is_followed_from_segment_to_segment,
         a_snapshot_may_fill_several_segments,
     ];
-    common::run(trials, common::private::missing())
+    common::run(trials, RabbitMq::missing())
 }
 
 /// A broker whose segments have so many chunks: what it wrote at a time. (With
 /// one it would not stop to begin segments, as its record is a chunk too.)
-async fn broker(chunks: u32) -> Broker {
-    let broker = Broker::start("").await;
+async fn broker(chunks: u32) -> RabbitMq {
+    let broker = RabbitMq::start("").await.unwrap();
     let setting = format!("application:set_env(osiris, max_segment_size_chunks, {chunks}).");
-    broker.control(&["eval", &setting]);
+    broker.control(&["eval", &setting]).unwrap();
     broker
 }
 
@@ -82,12 +82,8 @@ async fn offsets(url: &str, stream: &str) -> Vec<i64> {
 async fn a_ledger_is_followed_from_segment_to_segment() {
     let broker = broker(4).await;
     let (url, prefix) = (broker.url(), fresh("segments"));
-    let proxy = Proxy::start(broker.port()).await;
-    let cut = open(&config(
-        &url.replace(&broker.port().to_string(), &proxy.port.to_string()),
-        &prefix,
-    ))
-    .await;
+    let proxy = Proxy::to(broker.port()).await.unwrap();
+    let cut = open(&config(&proxy.url(&url), &prefix)).await;
     let steady = open(&config(&url, &prefix)).await;
     let mut ids = Vec::new();
     for round in 0..40 {
@@ -101,7 +97,7 @@ async fn a_ledger_is_followed_from_segment_to_segment() {
         for store in [&steady, &cut] {
             assert_eq!(record(store, id).await.state, State::Completed, "{round}");
         }
-        proxy.cut_now();
+        proxy.cut();
         ids.push(id);
     }
     // One that reads it from the start.
@@ -156,8 +152,10 @@ async fn a_snapshot_may_fill_several_segments() {
     }
 }
 
-fn ledgers(broker: &Broker, prefix: &str) -> Vec<String> {
-    let listed = broker.control(&["list_queues", "name", "--no-table-headers"]);
+fn ledgers(broker: &RabbitMq, prefix: &str) -> Vec<String> {
+    let listed = broker
+        .control(&["list_queues", "name", "--no-table-headers"])
+        .unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
     let start = format!("{prefix}.ledger.");
     let names = listed.lines().map(str::trim);

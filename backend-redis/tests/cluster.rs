@@ -2,19 +2,21 @@
 //! starts on loopback.
 
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
+use anyqueue_conformance_tests::faults::servers::RedisCluster;
 use anyqueue_conformance_tests::{Fixture, Requirement, run};
 use anyqueue_core::{Backend, Error, async_trait};
 use anyqueue_redis::RedisBackend;
+use tokio::sync::OnceCell;
 
 mod common;
 
-use common::server::{Cluster, missing};
+use common::missing;
 
 /// Started by the first case that runs, so that `--list` starts nothing.
 #[derive(Default)]
-struct Nodes(OnceLock<Cluster>);
+struct Nodes(OnceCell<RedisCluster>);
 
 #[async_trait]
 impl Fixture for Nodes {
@@ -27,13 +29,17 @@ impl Fixture for Nodes {
     }
 
     async fn open(&self, store: &str) -> Result<Arc<dyn Backend>, Error> {
-        let url = self.0.get_or_init(Cluster::start).url();
+        let url = self.0.get_or_init(start).await.url();
         Ok(RedisBackend::connect(&common::with_prefix(&url, store))?)
     }
 
     async fn remove(&self, _store: &str) {
         // It goes with the nodes.
     }
+}
+
+async fn start() -> RedisCluster {
+    RedisCluster::start().await.expect("a Cluster")
 }
 
 fn main() -> ExitCode {

@@ -27,7 +27,7 @@ macro_rules! cases {
 }
 
 fn case(name: &str, run: impl FnOnce() + Send + 'static) -> Trial {
-    Trial::ignorable_test(name, move || match common::server::missing() {
+    Trial::ignorable_test(name, move || match common::missing() {
         Some(reason) => Ok(Completion::ignored_with(reason)),
         None => {
             run();

@@ -55,6 +55,8 @@ mod asserts;
 mod case;
 mod cases;
 mod delegate;
+#[cfg(feature = "faults")]
+pub mod faults;
 mod fixture;
 mod handle;
 mod model;

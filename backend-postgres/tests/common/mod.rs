@@ -1,8 +1,5 @@
-//! A schema of one test, and servers of a test's own.
+//! A schema of one test.
 #![allow(dead_code, reason = "each test program uses a part")]
-
-pub(crate) mod proxy;
-pub(crate) mod server;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

@@ -3,8 +3,6 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 
 pub(crate) mod jobs;
-pub(crate) mod private;
-pub(crate) mod proxy;
 
 use std::future::Future;
 use std::io::Write as _;

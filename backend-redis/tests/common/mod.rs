@@ -2,9 +2,8 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 
 use anyqueue_conformance_tests::Requirement;
+pub(crate) use anyqueue_conformance_tests::faults::servers::Redis as Server;
 use anyqueue_redis::redis;
-
-pub(crate) mod server;
 
 const URL: &str = "ANYQUEUE_TEST_REDIS_URL";
 
@@ -14,6 +13,22 @@ pub(crate) fn requirement() -> Requirement {
         return Requirement::Required;
     }
     Requirement::where_set(URL)
+}
+
+/// Why there is no server of one's own; in CI its absence is a failure.
+pub(crate) fn missing() -> Option<String> {
+    let in_ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+    let missing = Server::missing().filter(|_| !in_ci);
+    missing.map(|reason| format!("NOT RUN: {reason}"))
+}
+
+/// Makes a command by a connection of its own.
+pub(crate) fn command(server: &Server, words: &[&str]) -> redis::Value {
+    let client = redis::Client::open(server.url()).expect("a URL");
+    let mut connection = client.get_connection().expect("a connection");
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]);
+    command.query(&mut connection).expect("an answer")
 }
 
 pub(crate) fn url() -> String {

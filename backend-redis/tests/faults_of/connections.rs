@@ -8,16 +8,18 @@ use anyqueue_core::{Backend, ErrorKind};
 use anyqueue_redis::RedisBackend;
 
 use super::{claim, complete, job, open, until, wait};
-use crate::common::server::Server;
+use crate::common::{Server, command};
 
 pub(crate) async fn dropped_calls_give_nobody_a_wrong_answer() {
-    let server = Server::start(&["--appendfsync", "no"]);
+    let server = Server::start(&["--appendfsync", "no"])
+        .await
+        .expect("a server");
     let a = open(&server.url()).await;
     let jobs: Vec<_> = (0..20).map(|_| job()).collect();
     a.enqueue(&jobs).await.expect("an enqueue");
     for round in 0..20 {
         // Nothing is answered for a while, so that calls are dropped midway.
-        server.command(&["CLIENT", "PAUSE", "30", "ALL"]);
+        command(&server, &["CLIENT", "PAUSE", "30", "ALL"]);
         let dropped = jobs.iter().map(|job| {
             let ids = [job.id];
             let a = &a;
@@ -39,19 +41,19 @@ pub(crate) async fn dropped_calls_give_nobody_a_wrong_answer() {
 }
 
 pub(crate) async fn scripts_are_loaded_again() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[]).await.expect("a server");
     let a = open(&server.url()).await;
     for _ in 0..3 {
         a.enqueue(&[job()]).await.expect("an enqueue");
         let token = claim(&a, 1, Duration::from_secs(60)).await[0].token;
-        server.command(&["SCRIPT", "FLUSH"]);
+        command(&server, &["SCRIPT", "FLUSH"]);
         a.settle(&[complete(token)]).await.expect("a settle");
-        server.command(&["SCRIPT", "FLUSH"]);
+        command(&server, &["SCRIPT", "FLUSH"]);
     }
 }
 
 pub(crate) async fn an_idle_handle_comes_back_after_a_restart() {
-    let mut server = Server::start(&[]);
+    let mut server = Server::start(&[]).await.expect("a server");
     let a = open(&server.url()).await;
     let id = a.enqueue(&[job()]).await.expect("an enqueue")[0].id();
     server.kill();
@@ -59,13 +61,13 @@ pub(crate) async fn an_idle_handle_comes_back_after_a_restart() {
     assert!(error.kind().is_transient(), "{error}");
     let error = a.enqueue(&[job()]).await.expect_err("the server is away");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    server.run();
+    server.run().await.expect("it starts again");
     until("it is back", async || a.get(&[id]).await.is_ok()).await;
     assert!(a.get(&[id]).await.expect("a record")[0].is_some());
 }
 
 pub(crate) async fn waits_come_back_after_a_restart() {
-    let mut server = Server::start(&[]);
+    let mut server = Server::start(&[]).await.expect("a server");
     let (a, b) = (open(&server.url()).await, open(&server.url()).await);
     // Both ways of waiting have connections that break.
     let _ = tokio::time::timeout(
@@ -79,7 +81,7 @@ pub(crate) async fn waits_come_back_after_a_restart() {
         .wait_for_change(&[other], Duration::from_millis(200))
         .await;
     server.kill();
-    server.run();
+    server.run().await.expect("it starts again");
     until("it is back", async || {
         let wait = wait(Duration::from_millis(10));
         a.wait_for_work(&wait).await.is_ok() && b.get(&[other]).await.is_ok()
@@ -156,23 +158,26 @@ pub(crate) async fn tls_verifies_the_certificate() {
          san -out server.pem",
     );
     let file = |name: &str| keys.path().join(name).display().to_string();
-    let plain = Server::start(&[]);
-    plain.command(&[
-        "CONFIG",
-        "SET",
-        "tls-cert-file",
-        &file("server.pem"),
-        "tls-key-file",
-        &file("server.key"),
-        "tls-ca-cert-file",
-        &file("root.pem"),
-        "tls-auth-clients",
-        "no",
-    ]);
+    let plain = Server::start(&[]).await.expect("a server");
+    command(
+        &plain,
+        &[
+            "CONFIG",
+            "SET",
+            "tls-cert-file",
+            &file("server.pem"),
+            "tls-key-file",
+            &file("server.key"),
+            "tls-ca-cert-file",
+            &file("root.pem"),
+            "tls-auth-clients",
+            "no",
+        ],
+    );
     // A port of its own, beside the plain one.
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
     let port = port.expect("a free port").port();
-    plain.command(&["CONFIG", "SET", "tls-port", &port.to_string()]);
+    command(&plain, &["CONFIG", "SET", "tls-port", &port.to_string()]);
 
     let refused = RedisBackend::connect(&format!("rediss://localhost:{port}")).expect("a URL");
     let error = refused.prepare().await.expect_err("nobody vouches for it");
@@ -196,14 +201,16 @@ pub(crate) async fn tls_verifies_the_certificate() {
 }
 
 pub(crate) async fn a_wrong_password_is_denied_and_not_shown() {
-    let server = Server::start(&["--requirepass", "right"]);
+    let server = Server::start(&["--requirepass", "right"])
+        .await
+        .expect("a server");
     for user in [":hunter2@", "nobody:hunter2@", ""] {
-        let url = format!("redis://{user}127.0.0.1:{}", server.port);
+        let url = format!("redis://{user}127.0.0.1:{}", server.port());
         let error = RedisBackend::connect(&url).expect("a URL").prepare().await;
         let error = error.expect_err("the password is wrong");
         assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
     }
-    let right = format!("redis://:right@127.0.0.1:{}", server.port);
+    let right = format!("redis://:right@127.0.0.1:{}", server.port());
     open(&right).await;
 }

@@ -9,7 +9,7 @@ use anyqueue_core::{Backend, Enqueued, JobId, Settled, State};
 use anyqueue_redis::RedisBackend;
 
 use super::{LONG, claim, complete, job, open, queue, until};
-use crate::common::server::Server;
+use crate::common::Server;
 
 const KILLS: usize = 25;
 const LEASE: Duration = Duration::from_millis(1_000);
@@ -24,7 +24,7 @@ struct Books {
 }
 
 pub(crate) async fn twenty_kills_lose_no_acknowledged_job_and_double_none() {
-    let mut server = Server::start(&[]);
+    let mut server = Server::start(&[]).await.expect("a server");
     let url = server.url();
     let books = Arc::new(Books::default());
     let reader = open(&url).await;
@@ -48,7 +48,7 @@ pub(crate) async fn twenty_kills_lose_no_acknowledged_job_and_double_none() {
         })
         .await;
         server.kill();
-        server.run();
+        server.run().await.expect("it starts again");
     }
     books.over.store(true, Ordering::SeqCst);
     for task in tasks {
@@ -141,7 +141,7 @@ async fn pause(books: &Books, error: &anyqueue_core::Error) {
 }
 
 pub(crate) async fn a_zombie_is_refused_after_a_restart_too() {
-    let mut server = Server::start(&[]);
+    let mut server = Server::start(&[]).await.expect("a server");
     let (a, b) = (open(&server.url()).await, open(&server.url()).await);
     a.enqueue(&[job()]).await.expect("an enqueue");
     let zombie = claim(&a, 1, Duration::from_millis(50)).await[0].token;
@@ -152,7 +152,7 @@ pub(crate) async fn a_zombie_is_refused_after_a_restart_too() {
     })
     .await;
     server.kill();
-    server.run();
+    server.run().await.expect("it starts again");
     let settle = async |a: &RedisBackend, token| {
         let mut answer = None;
         until("the server is back", async || {

@@ -6,7 +6,7 @@ use anyqueue_core::{Backend, Durability, ErrorKind, Payload, QueueName, State};
 use anyqueue_redis::{RedisBackend, redis};
 
 use super::{claim, complete, job, open, queue, wait};
-use crate::common::server::Server;
+use crate::common::{Server, command};
 
 async fn refusal(url: &str) -> (ErrorKind, String) {
     let refused = RedisBackend::connect(url).expect("a URL").prepare().await;
@@ -15,7 +15,7 @@ async fn refusal(url: &str) -> (ErrorKind, String) {
 }
 
 pub(crate) async fn durability_is_that_of_the_live_settings() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[]).await.expect("a server");
     let a = open(&server.url()).await;
     assert_eq!(a.capabilities().durability(), Durability::Host);
     for (name, value, durability) in [
@@ -26,27 +26,32 @@ pub(crate) async fn durability_is_that_of_the_live_settings() {
         ("no-appendfsync-on-rewrite", "no", Durability::Host),
         ("appendonly", "no", Durability::Process),
     ] {
-        server.command(&["CONFIG", "SET", name, value]);
+        command(&server, &["CONFIG", "SET", name, value]);
         a.prepare().await.expect("it is prepared again");
         assert_eq!(a.capabilities().durability(), durability, "{name} {value}");
     }
 }
 
 pub(crate) async fn an_evicting_policy_is_refused() {
-    let server = Server::start(&["--maxmemory-policy", "allkeys-lru"]);
+    let server = Server::start(&["--maxmemory-policy", "allkeys-lru"])
+        .await
+        .expect("a server");
     let (kind, text) = refusal(&server.url()).await;
     assert_eq!(kind, ErrorKind::TooWeak, "{text}");
     assert!(
         text.contains("CONFIG SET maxmemory-policy noeviction"),
         "{text}"
     );
-    server.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    command(
+        &server,
+        &["CONFIG", "SET", "maxmemory-policy", "noeviction"],
+    );
     open(&server.url()).await;
 }
 
 pub(crate) async fn a_newer_store_is_refused() {
-    let server = Server::start(&[]);
-    server.command(&["SET", "anyqueue:version", "99"]);
+    let server = Server::start(&[]).await.expect("a server");
+    command(&server, &["SET", "anyqueue:version", "99"]);
     let (kind, text) = refusal(&server.url()).await;
     assert_eq!(kind, ErrorKind::Corrupt, "{text}");
     assert!(
@@ -57,13 +62,13 @@ pub(crate) async fn a_newer_store_is_refused() {
 
 /// The rights that the crate's documentation asks for.
 pub(crate) async fn a_user_with_few_rights_is_enough() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[]).await.expect("a server");
     let rights = "~anyqueue:* &anyqueue:* -@all +@read +@write +@blocking +@scripting +@pubsub \
                   +@connection +info +time";
     let mut words = vec!["ACL", "SETUSER", "worker", "on", ">secret"];
     words.extend(rights.split_whitespace());
-    server.command(&words);
-    let url = format!("redis://worker:secret@127.0.0.1:{}", server.port);
+    command(&server, &words);
+    let url = format!("redis://worker:secret@127.0.0.1:{}", server.port());
     let a = open(&url).await;
     // It may not ask for `appendfsync`: then the weakest is assumed.
     assert_eq!(a.capabilities().durability(), Durability::Process);
@@ -87,7 +92,9 @@ pub(crate) async fn a_user_with_few_rights_is_enough() {
 }
 
 pub(crate) async fn a_full_memory_refuses_jobs_and_lets_work_go_on() {
-    let server = Server::start(&["--appendfsync", "no"]);
+    let server = Server::start(&["--appendfsync", "no"])
+        .await
+        .expect("a server");
     let a = open(&server.url()).await;
     let large = || {
         let mut job = job();
@@ -98,7 +105,7 @@ pub(crate) async fn a_full_memory_refuses_jobs_and_lets_work_go_on() {
     for _ in 0..8 {
         stored.push(a.enqueue(&[large()]).await.expect("an enqueue")[0].id());
     }
-    server.command(&["CONFIG", "SET", "maxmemory", "2mb"]);
+    command(&server, &["CONFIG", "SET", "maxmemory", "2mb"]);
     let refused = large();
     let error = a
         .enqueue(std::slice::from_ref(&refused))
@@ -121,12 +128,12 @@ pub(crate) async fn a_full_memory_refuses_jobs_and_lets_work_go_on() {
     };
     a.maintain(&limits).await.expect("chores");
     assert_eq!(a.counts().await.expect("counts"), []);
-    server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    command(&server, &["CONFIG", "SET", "maxmemory", "0"]);
     a.enqueue(&[refused]).await.expect("there is room");
 }
 
 pub(crate) async fn jobs_join_the_applications_transaction() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[]).await.expect("a server");
     let a = open(&server.url()).await;
     let client = redis::Client::open(server.url()).expect("a URL");
     let mut connection = client
@@ -148,7 +155,7 @@ pub(crate) async fn jobs_join_the_applications_transaction() {
     drop(transaction);
     assert_eq!(a.counts().await.expect("counts"), []);
 
-    server.command(&["SCRIPT", "FLUSH"]);
+    command(&server, &["SCRIPT", "FLUSH"]);
     let mut transaction = redis::pipe();
     transaction.atomic().set("application", 1).ignore();
     a.enqueue_in(&mut transaction, &jobs)
@@ -188,7 +195,7 @@ pub(crate) async fn jobs_join_the_applications_transaction() {
         .exec_async(&mut connection)
         .await
         .expect("it is watched");
-    server.command(&["SET", "application", "2"]);
+    command(&server, &["SET", "application", "2"]);
     let mut transaction = redis::pipe();
     transaction.atomic().set("application", 3);
     a.enqueue_in(&mut transaction, std::slice::from_ref(&third))

@@ -6,7 +6,7 @@ use anyqueue_core::{Backend, Settled};
 use anyqueue_redis::redis::{Value, from_redis_value};
 
 use super::{claim, complete, job, open, until, wait};
-use crate::common::server::Server;
+use crate::common::{Server, command};
 
 /// The child: waits for work, and dies the moment it is told of some, with
 /// the ticket in its inbox.
@@ -20,16 +20,16 @@ pub(crate) async fn die_with_a_ticket(url: &str) {
 }
 
 fn keys(server: &Server, pattern: &str) -> Vec<String> {
-    from_redis_value(server.command(&["KEYS", pattern])).expect("keys")
+    from_redis_value(command(server, &["KEYS", pattern])).expect("keys")
 }
 
 fn is_blocked(server: &Server) -> bool {
-    let clients: String = from_redis_value(server.command(&["CLIENT", "LIST"])).expect("a text");
+    let clients: String = from_redis_value(command(server, &["CLIENT", "LIST"])).expect("a text");
     clients.contains("cmd=blmove")
 }
 
 pub(crate) async fn a_worker_killed_with_a_ticket_loses_no_job() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[]).await.expect("a server");
     let url = server.url();
     let b = open(&url).await;
     let mut child = crate::child("die-with-a-ticket", &url)
@@ -66,7 +66,9 @@ pub(crate) async fn a_worker_killed_with_a_ticket_loses_no_job() {
 }
 
 pub(crate) async fn wake_lists_and_inboxes_stay_short() {
-    let server = Server::start(&["--appendfsync", "no"]);
+    let server = Server::start(&["--appendfsync", "no"])
+        .await
+        .expect("a server");
     let a = open(&server.url()).await;
     for round in 0..200_u32 {
         let jobs: Vec<_> = (0..10).map(|_| job()).collect();
@@ -80,7 +82,7 @@ pub(crate) async fn wake_lists_and_inboxes_stay_short() {
             claim(&a, 3, Duration::from_secs(60)).await;
         }
         for key in keys(&server, "anyqueue:*:[wi]:*") {
-            let length = server.command(&["LLEN", &key]);
+            let length = command(&server, &["LLEN", &key]);
             assert!(matches!(length, Value::Int(0..=2)), "{key}: {length:?}");
         }
     }
