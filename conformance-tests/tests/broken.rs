@@ -13,6 +13,9 @@ use anyqueue_core::{
 };
 use anyqueue_memory::MemoryBackend;
 
+#[cfg(feature = "faults")]
+mod checker;
+
 /// Memory inside a wrapper.
 struct Memory(fn(Arc<dyn Backend>) -> Arc<dyn Backend>);
 

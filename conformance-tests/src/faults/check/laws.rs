@@ -10,12 +10,12 @@ use crate::faults::history::{Seen, Settle, Stored};
 pub(super) fn of(job: &Job<'_>, context: &Context<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     lost(job, context, &mut found);
-    counters(job, context, &mut found);
+    counters(job, &mut found);
     overlaps(job, context, &mut found);
     stale_writes(job, &mut found);
     doubled(job, &mut found);
     starts(job, context, &mut found);
-    phantom(job, &mut found);
+    phantom(job, context, &mut found);
     found
 }
 
@@ -26,15 +26,7 @@ fn shown<'j>(job: &'j Job<'_>) -> impl Iterator<Item = (&'j Item<(), Option<Seen
 }
 
 fn lost(job: &Job<'_>, context: &Context<'_>, found: &mut Vec<Finding>) {
-    let Some(stored) = job.stored().min_by_key(|item| item.ended) else {
-        return;
-    };
     let mut wrong = |text: &str, calls: &[usize]| found.push(Finding::new(Law::Lost, text, calls));
-    let mut gone = shown(job).filter(|(read, seen)| seen.is_none() && read.began > stored.ended);
-    if let Some((read, _)) = gone.next() {
-        let text = "it was acknowledged, and a later read does not find it";
-        wrong(text, &[stored.call, read.call]);
-    }
     let by_hand = job.retried_by_hand();
     for end in job.ends().filter(|_| !by_hand) {
         let state = match end.asked.outcome {
@@ -48,6 +40,14 @@ fn lost(job: &Job<'_>, context: &Context<'_>, found: &mut Vec<Finding>) {
             let text = "its end was acknowledged, and a later read shows another state";
             wrong(text, &[end.call, read.call]);
         }
+    }
+    let Some(stored) = job.stored().min_by_key(|item| item.ended) else {
+        return;
+    };
+    let mut gone = shown(job).filter(|(read, seen)| seen.is_none() && read.began > stored.ended);
+    if let Some((read, _)) = gone.next() {
+        let text = "it was acknowledged, and a later read does not find it";
+        wrong(text, &[stored.call, read.call]);
     }
     let Some(drained) = context.drained else {
         return;
@@ -147,8 +147,7 @@ fn overlaps(job: &Job<'_>, context: &Context<'_>, found: &mut Vec<Finding>) {
     }
 }
 
-fn counters(job: &Job<'_>, context: &Context<'_>, found: &mut Vec<Finding>) {
-    let _ = context;
+fn counters(job: &Job<'_>, found: &mut Vec<Finding>) {
     for (at, one) in job.claims.iter().enumerate() {
         for other in &job.claims[at + 1..] {
             let again = one.counter == other.counter;
@@ -318,10 +317,12 @@ fn early(context: &Context<'_>, began: u64, delay: u64, claim: &Claim) -> bool {
     claim.ended < due.saturating_sub(context.slack(began, due))
 }
 
-fn phantom(job: &Job<'_>, found: &mut Vec<Finding>) {
-    let Some(asked) = job.enqueues.first() else {
+fn phantom(job: &Job<'_>, context: &Context<'_>, found: &mut Vec<Finding>) {
+    let asked = job.enqueues.first().map(|item| item.call);
+    if asked.is_none() && context.drained.is_none() {
+        // A part of a history.
         return;
-    };
+    }
     let may_be_stored = |item: &Item<_, &Stored>| {
         item.is_unknown() || item.yes().is_some_and(|it| **it == Stored::Created)
     };
@@ -332,6 +333,7 @@ fn phantom(job: &Job<'_>, found: &mut Vec<Finding>) {
     let place = job.claims.first().map(|claim| claim.call);
     if let Some(place) = place.or_else(|| there.map(|(read, _)| read.call)) {
         let text = "no enqueue stored it, and it is there";
-        found.push(Finding::new(Law::Phantom, text, [asked.call, place]));
+        let calls: Vec<usize> = asked.into_iter().chain([place]).collect();
+        found.push(Finding::new(Law::Phantom, text, calls));
     }
 }

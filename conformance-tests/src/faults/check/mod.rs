@@ -223,7 +223,9 @@ impl Finding {
                 calls: calls.map(|call| report::only(call, jobs)).collect(),
                 // They can only take a breach away.
                 faults: Vec::new(),
-                drained: history.drained.filter(|_| self.law == Law::Lost),
+                drained: history
+                    .drained
+                    .filter(|_| matches!(self.law, Law::Lost | Law::Phantom)),
             },
         }
     }
