@@ -126,13 +126,13 @@ async fn drive(one: &dyn Backend, other: &dyn Backend) {
     soon.schedule = Schedule::After(Duration::from_millis(1));
     one.enqueue(&[soon.clone()]).await.expect("memory answers");
     let waiting = new();
-    one.enqueue(&[waiting.clone()])
+    one.enqueue(std::slice::from_ref(&waiting))
         .await
         .expect("memory answers");
     one.cancel(&[waiting.id]).await.expect("memory answers");
     let last = new();
     other
-        .enqueue(&[last.clone()])
+        .enqueue(std::slice::from_ref(&last))
         .await
         .expect("memory answers");
 

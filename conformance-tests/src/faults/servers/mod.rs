@@ -40,7 +40,7 @@ fn free_port() -> io::Result<u16> {
     }
 }
 
-fn directory() -> io::Result<tempfile::TempDir> {
+pub(super) fn directory() -> io::Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix("anyqueue-").tempdir()
 }
 
@@ -61,8 +61,9 @@ fn command_as(user: &str, program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Gives a directory, and what is in it, to the user as whom the server runs.
-fn give(directory: &Path, user: &str) -> io::Result<()> {
+/// Gives a file, or a directory and what is in it, to the user as whom the
+/// server runs.
+pub(super) fn give(path: &Path, user: &str) -> io::Result<()> {
     if !is_root() {
         return Ok(());
     }
@@ -73,8 +74,11 @@ fn give(directory: &Path, user: &str) -> io::Result<()> {
         text.trim().parse().map_err(unknown)
     };
     let (user, group) = (id("-u")?, id("-g")?);
-    chown(directory, Some(user), Some(group))?;
-    for entry in std::fs::read_dir(directory)? {
+    chown(path, Some(user), Some(group))?;
+    if !path.is_dir() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(path)? {
         chown(entry?.path(), Some(user), Some(group))?;
     }
     Ok(())
