@@ -19,7 +19,20 @@ pub(crate) struct Failure {
     /// Whether the connection was lost, so that nobody knows how far a call got.
     lost: bool,
     /// Whether the whole call can be made again at once: it was rolled back.
-    pub(crate) again: bool,
+    pub(crate) again: Again,
+}
+
+/// Whether making a failed call again at once can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    No,
+    /// Once, on another connection: a number that is not known here is no answer
+    /// of the contract's. It may be of the server's own making (a plan or a table
+    /// that changed under the statement), of which a connection that has compiled
+    /// nothing yet is free.
+    Once,
+    /// Several times: calls beside it were in its way.
+    Often,
 }
 
 impl Failure {
@@ -29,7 +42,7 @@ impl Failure {
             message: Some(message.into()),
             source: None,
             lost: false,
-            again: false,
+            again: Again::No,
         }
     }
 
@@ -123,9 +136,11 @@ impl From<tiberius::error::Error> for Failure {
             }
             _ => (ErrorKind::Internal, None, true),
         };
-        let again = source
-            .code()
-            .is_some_and(|code| matches!(code, 1205 | 2601 | 2627 | 3960));
+        let again = match source.code() {
+            Some(1205 | 2601 | 2627 | 3960) => Again::Often,
+            Some(_) if kind == ErrorKind::Internal => Again::Once,
+            _ => Again::No,
+        };
         Self {
             kind,
             message: advice.map(Cow::Borrowed),

@@ -101,10 +101,10 @@ mod statements;
 mod store;
 mod url;
 mod wake;
+mod within;
 
 pub use backend::SqlServerBackend;
 pub use config::{SqlServerConfig, TokenSource};
-pub use enqueue::enqueue_in;
 pub use schema::Schema;
-pub use settle::complete_in;
 pub use tiberius;
+pub use within::{complete_in, enqueue_in};

@@ -95,7 +95,7 @@ mod tests {
         let known: BTreeSet<String> = known.chain(["session".to_owned()]).collect();
         assert_eq!(files, known);
         let sources = [
-            "chores", "claim", "control", "enqueue", "read", "settle", "store", "wake",
+            "chores", "claim", "control", "enqueue", "read", "settle", "store", "wake", "within",
         ];
         let sources: String = sources
             .iter()
