@@ -4,15 +4,13 @@
 -- index entry is free but which is locked is skipped too and no two calls wait for each
 -- other the wrong way round. The UPDATE repeats state and counter: a server that locks
 -- nothing in it fails them for all but one. What was taken is read from the rows, as in
--- settle.sql. Where other calls took all that was seen, the line is looked at again, up to
--- three times in all: only where claims do not pass by locks is there more to be had. One
--- transaction: all that was taken or nothing. Where a lease may have run out it takes
--- nothing and says so (@P5: whether to look). An idle claim is one look at each line, without
--- a transaction.
+-- settle.sql. One transaction: all that was taken or nothing. Where a lease may have run out
+-- it takes nothing and says so (@P5: whether to look). An idle claim is one look at each
+-- line, without a transaction.
 SET NOCOUNT ON;
 SET XACT_ABORT ON;
 DECLARE @now bigint = DATEDIFF_BIG(MICROSECOND, '19700101', SYSUTCDATETIME());
-DECLARE @left int = @P2, @n int = 0, @line int, @expired bit = 0, @took int, @tries int;
+DECLARE @left int = @P2, @n int = 0, @line int, @expired bit = 0;
 DECLARE @lines TABLE (n int NOT NULL PRIMARY KEY, line int NOT NULL);
 DECLARE @hit TABLE (seq bigint NOT NULL PRIMARY KEY);
 DECLARE @taken TABLE (
@@ -41,27 +39,20 @@ BEGIN
         SELECT TOP (1) @n = l.n, @line = l.line FROM @lines AS l WHERE l.n > @n ORDER BY l.n;
         IF @line IS NULL
             BREAK;
-        SET @took = 0;
-        SET @tries = 0;
-        WHILE @took = 0 AND @tries < 3
-        BEGIN
-            UPDATE q
-            SET was = q.state, state = 2, attempt = q.attempt + 1, counter = q.counter + 1,
-                worker = @P4, claimed_at = @now, lease_until = @now + @P3, look_at = @now + @P3,
-                snooze_reason = NULL, pct = NULL, step = NULL, message = NULL
-            OUTPUT inserted.seq INTO @hit (seq)
-            FROM (
-                SELECT TOP (@left) j.seq, j.counter
-                FROM {s}.jobs AS j WITH (UPDLOCK, READPAST, ROWLOCK, READCOMMITTEDLOCK, INDEX(waiting))
-                WHERE j.state < 2 AND j.line = @line AND j.due_at <= @now
-                ORDER BY j.due_at, j.ord, j.seq
-            ) AS p JOIN {s}.jobs AS q WITH (ROWLOCK) ON q.seq = p.seq
-            WHERE q.state < 2 AND q.counter = p.counter
-            OPTION (FORCE ORDER, LOOP JOIN);
-            SET @took = @@ROWCOUNT;
-            SET @tries = @tries + 1;
-        END;
-        SET @left = @left - @took;
+        UPDATE q
+        SET was = q.state, state = 2, attempt = q.attempt + 1, counter = q.counter + 1,
+            worker = @P4, claimed_at = @now, lease_until = @now + @P3, look_at = @now + @P3,
+            snooze_reason = NULL, pct = NULL, step = NULL, message = NULL
+        OUTPUT inserted.seq INTO @hit (seq)
+        FROM (
+            SELECT TOP (@left) j.seq, j.counter
+            FROM {s}.jobs AS j WITH (UPDLOCK, READPAST, ROWLOCK, READCOMMITTEDLOCK, INDEX(waiting))
+            WHERE j.state < 2 AND j.line = @line AND j.due_at <= @now
+            ORDER BY j.due_at, j.ord, j.seq
+        ) AS p JOIN {s}.jobs AS q WITH (ROWLOCK) ON q.seq = p.seq
+        WHERE q.state < 2 AND q.counter = p.counter
+        OPTION (FORCE ORDER, LOOP JOIN);
+        SET @left = @left - @@ROWCOUNT;
     END;
     INSERT INTO @taken (seq, id, counter, attempt, max_attempts, line, due_at, ord, was)
     SELECT q.seq, q.id, q.counter, q.attempt, q.max_attempts, q.line, q.due_at, q.ord, q.was
