@@ -20,6 +20,7 @@ macro_rules! statements {
 statements! {
     Cancel "cancel",
     Claim "claim",
+    Due "due",
     Durability "durability",
     Enqueue "enqueue",
     Expire "expire",
