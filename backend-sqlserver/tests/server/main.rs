@@ -8,6 +8,7 @@ mod drain;
 mod drops;
 mod faults;
 mod idle;
+mod locks;
 mod opening;
 mod proxy;
 mod transaction;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         drops::tests(),
         drain::tests(),
         idle::tests(),
+        locks::tests(),
         opening::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()

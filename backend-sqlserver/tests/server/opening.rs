@@ -102,6 +102,9 @@ async fn urls_and_connection_strings_reach_the_same_store() {
 /// The script that DBA.md tells of, batch by batch as `sqlcmd` sends it.
 async fn by_hand(place: &Place) {
     let mut conn = place.connection().await;
+    let settings = "SET QUOTED_IDENTIFIER ON; SET ANSI_NULLS ON; SET ANSI_PADDING ON; \
+                    SET ANSI_WARNINGS ON; SET ARITHABORT ON; SET CONCAT_NULL_YIELDS_NULL ON;";
+    run(&mut conn, settings).await;
     for batch in place.config.schema.script().split("\nGO\n") {
         run(&mut conn, batch).await;
     }
