@@ -73,6 +73,7 @@ CREATE TABLE {s}.live (
     worker          int4,                -- only while running
     attempt         int4 NOT NULL DEFAULT 0,
     max_attempts    int4 NOT NULL,
+    size            int4 NOT NULL,               -- of the payload, in bytes
     state           int2 NOT NULL,
     settled_kind    int2 NOT NULL DEFAULT 0,
     keyed           bool NOT NULL,

@@ -44,8 +44,17 @@
 //!
 //! **Plans do not depend on statistics**, which say nothing about a table that
 //! was empty a moment ago: connections turn off what would walk a table.
-//! Behind a pooler in transaction mode this cannot be set; each statement is
-//! planned anew there.
+//!
+//! **Poolers.** Behind PgBouncer in transaction mode give `pooler=transaction` in
+//! the URL: nothing is kept on a connection, no prepared statement either, so
+//! that any version will do, and `ignore_startup_parameters` need not be set.
+//! The driver has a statement parsed in one step and executed in another, and
+//! between two transactions a pooler may hand the server to another client:
+//! each call is therefore a transaction by name there, which begins with the
+//! settings of an own connection. It costs two round trips and planning.
+//!
+//! **Answers are bounded.** A claim takes jobs until their payloads are 16 MiB,
+//! so that 500 of 1 MiB come in slices; the rest is found at once.
 //!
 //! **NOTIFY never delays an enqueue.** It takes a lock of the whole server
 //! until its commit, so it is sent afterwards, what came meanwhile together,

@@ -8,6 +8,7 @@ use anyqueue_core::{
     Backend, ClaimRequest, ClaimedJob, Enqueued, Kind, NewJob, Outcome, Payload, QueueName,
     Settlement, State, StateCounts, WorkerId,
 };
+use anyqueue_postgres::sqlx::postgres::PgConnectOptions;
 use anyqueue_postgres::sqlx::{AssertSqlSafe, Connection as _, PgConnection, raw_sql};
 use anyqueue_postgres::{PostgresBackend, PostgresConfig, Schema};
 
@@ -69,6 +70,23 @@ impl Drop for Place {
         });
         let _ = thread.join();
     }
+}
+
+/// How a proxy of the test's own gets to the server for tests.
+pub(crate) fn connection_string(options: &PgConnectOptions) -> String {
+    let (host, port) = (options.get_host(), options.get_port());
+    let (user, password) = (options.get_username(), password());
+    format!("host={host} port={port} user={user} password={password}")
+}
+
+/// The password in the URL of the server for tests.
+fn password() -> String {
+    let url = std::env::var(URL).unwrap_or_default();
+    let user = url
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split_once('@'));
+    let password = user.and_then(|(user, _)| user.split_once(':'));
+    password.map_or("", |(_, password)| password).to_owned()
 }
 
 /// New jobs of the default queue.

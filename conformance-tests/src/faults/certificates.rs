@@ -58,9 +58,12 @@ impl Authority {
             "x509 -req -in {host}.csr -extfile {host}.ext -CA root.pem -CAkey root.key \
              -CAcreateserial -days 2 -out {host}.pem"
         ))?;
+        let key = self.file(&format!("{host}.key"));
+        // PostgreSQL refuses one that others may read.
+        std::fs::set_permissions(&key, Permissions::from_mode(0o600))?;
         Ok(Certificate {
             certificate: self.file(&format!("{host}.pem")),
-            key: self.file(&format!("{host}.key")),
+            key,
         })
     }
 

@@ -6,6 +6,7 @@
 //! Each can be killed with -9, its child processes too, and started again on
 //! the same port and data. They have on disk what they acknowledge.
 
+mod pgbouncer;
 mod postgres;
 mod rabbitmq;
 mod redis;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use rabbitmq::RabbitMq;
 pub use redis::{Redis, RedisCluster};
