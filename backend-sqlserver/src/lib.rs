@@ -74,7 +74,8 @@
 //! `tests/server` pass on Babelfish for PostgreSQL 4.3, which takes TDS and T-SQL
 //! but ignores every lock hint, index hint and query hint, has no `READPAST`, and
 //! keeps row versions. There claims wait for each other, and nothing is held twice
-//! all the same. Until the suite has run where `ANYQUEUE_TEST_SQLSERVER_URL` names
+//! all the same; now and then a statement fails there by a fault of that server.
+//! Until the suite has run where `ANYQUEUE_TEST_SQLSERVER_URL` names
 //! a SQL Server, these are arguments and not measurements:
 //! - that claims pass by each other's locks, and that no order of locks of two calls
 //!   deadlocks often enough to be seen;

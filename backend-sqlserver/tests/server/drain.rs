@@ -67,7 +67,7 @@ async fn many_claimers_of_many_pools_hold_nothing_twice() {
     for task in tasks {
         task.await.expect("no claimer fails");
     }
-    let given = given.lock().unwrap();
+    let given = std::mem::take(&mut *given.lock().unwrap());
     let twice = given.values().filter(|counters| counters.len() > 1).count();
     assert_eq!((given.len(), twice), (JOBS, 0), "all given, none twice");
     let ended = counts(&first).await;
