@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyqueue_core::Error;
+use anyqueue_core::support::percent_decode;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use crate::error::invalid_url;
@@ -117,7 +118,7 @@ impl PostgresConfig {
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
             match key {
                 "schema" | "pool" | "notify" | "pooler" | "statement_timeout" | "sslmode" => {
-                    own.push((key, decode(value)?));
+                    own.push((key, percent_decode(value).map_err(invalid_url)?));
                 }
                 "sslrootcert" | "sslcert" | "sslkey" | "host" | "hostaddr" | "port" | "dbname"
                 | "user" | "password" | "application_name" => {
@@ -190,31 +191,6 @@ fn ssl_mode(text: &str) -> Option<PgSslMode> {
         "no-verify" => PgSslMode::Require,
         _ => return None,
     })
-}
-
-/// Percent-decodes a value of the URL's query.
-fn decode(text: &str) -> Result<String, Error> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digits = rest
-            .split_at_checked(2)
-            .filter(|(digits, _)| digits.iter().all(u8::is_ascii_hexdigit))
-            .and_then(|(digits, after)| Some((std::str::from_utf8(digits).ok()?, after)));
-        let Some((digits, after)) = digits else {
-            let message = "the URL has a `%` without two hexadecimal digits; write a percent \
-                           sign as `%25`";
-            return Err(invalid_url(message));
-        };
-        bytes.extend(u8::from_str_radix(digits, 16));
-        rest = after;
-    }
-    String::from_utf8(bytes).map_err(|_| invalid_url("the URL holds what is no UTF-8 text"))
 }
 
 impl FromStr for PostgresConfig {

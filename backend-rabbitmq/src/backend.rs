@@ -261,7 +261,7 @@ impl Backend for RabbitBackend {
                 }
             };
             tokio::select! {
-                () = wait.notify.notified() => {}
+                () = wait.woken() => {}
                 () = is_due => {}
                 () = &mut timeout => return Ok(()),
             }
@@ -271,7 +271,7 @@ impl Backend for RabbitBackend {
     async fn wait_for_change(&self, ids: &[JobId], timeout: Duration) -> Result<(), Error> {
         let wait = self.shared().waiters.begin(&[], ids);
         tokio::select! {
-            () = wait.notify.notified() => {}
+            () = wait.woken() => {}
             () = sleep(timeout) => {}
         }
         Ok(())

@@ -14,6 +14,9 @@ use crate::wire::Unreadable;
 pub(crate) struct Failure {
     pub(crate) kind: ErrorKind,
     pub(crate) message: Arc<str>,
+    /// The instance's place in the ledger is not there (any more): the fold is
+    /// to be loaded anew.
+    pub(crate) displaced: bool,
 }
 
 impl Failure {
@@ -21,6 +24,16 @@ impl Failure {
         Self {
             kind,
             message: message.into(),
+            displaced: false,
+        }
+    }
+
+    /// What the instance has folded is not what the ledger has. Calls may come
+    /// again: the newest snapshot mends it.
+    pub(crate) fn displaced(message: impl Into<Arc<str>>) -> Self {
+        Self {
+            displaced: true,
+            ..Self::new(ErrorKind::Unavailable, message)
         }
     }
 

@@ -1,5 +1,7 @@
 //! Following the ledger: every message is folded, in the order of the stream.
 
+use std::time::Duration;
+
 use anyqueue_core::ErrorKind;
 use futures::StreamExt as _;
 use lapin::message::Delivery;
@@ -9,11 +11,15 @@ use lapin::{Connection, Consumer};
 
 use crate::error::Failure;
 use crate::roots::ended;
-use crate::shared::{Place, Shared};
+use crate::shared::{Place, Print, Shared};
 use crate::topology::table;
+use crate::wire;
 
 /// Messages that the broker may send ahead of the acknowledgements.
 const PREFETCH: u16 = 128;
+
+/// How long the broker may take to give a message that it has.
+const ANCHOR_PATIENCE: Duration = Duration::from_secs(20);
 
 /// How many messages one acknowledgement covers.
 const ACK_EVERY: u32 = 32;
@@ -26,17 +32,14 @@ pub(crate) async fn run(connection: &Connection, shared: &Shared) -> Result<(), 
             place.ok_or_else(|| Failure::new(ErrorKind::Internal, "no ledger was found"))?;
         let mut reader = Reader::open(connection, &place).await?;
         loop {
-            let delivery = reader.next().await?;
-            shared.fold(&delivery.data)?;
+            let (offset, delivery) = reader.next().await?;
+            shared.fold(offset, &delivery.data)?;
             reader.done(&delivery).await?;
             let mut view = shared.view();
             if let Some(next) = view.fold.sealed.take() {
                 // What comes after the seal is void; its senders see that and
                 // send it again to the next ledger.
-                view.place = Some(Place {
-                    ledger: next.ledger.clone(),
-                    next: next.first,
-                });
+                view.place = Some(Place::at(&next.ledger, next.first));
                 view.generation = next.generation;
                 view.head = Some(next);
                 view.bytes = 0;
@@ -51,9 +54,18 @@ pub(crate) async fn run(connection: &Connection, shared: &Shared) -> Result<(), 
 }
 
 /// Reads a stream message by message, without a gap.
+///
+/// Offsets have gaps: a segment of a stream begins with a record of the
+/// broker's own, which takes one (test `segments`). And the broker starts a
+/// reader elsewhere, without a word, where the offset asked for is not there
+/// (any more). So a reader asks for the message *before* its place too. Where
+/// that comes first, and says what it said, all that comes after it is what
+/// follows it.
 pub(crate) struct Reader {
     consumer: Consumer,
-    next: u64,
+    place: Place,
+    /// The message before the place was seen.
+    anchored: bool,
     unacked: u32,
 }
 
@@ -64,7 +76,7 @@ impl Reader {
         channel
             .basic_qos(PREFETCH, BasicQosOptions::default())
             .await?;
-        let offset = AMQPValue::LongLongInt(place.next.cast_signed());
+        let offset = AMQPValue::LongLongInt(place.next.saturating_sub(1).cast_signed());
         let consumer = channel
             .basic_consume(
                 place.ledger.as_str().into(),
@@ -75,22 +87,71 @@ impl Reader {
             .await?;
         Ok(Self {
             consumer,
-            next: place.next,
+            place: place.clone(),
+            anchored: false,
             unacked: 0,
         })
     }
 
-    /// The next message. The broker starts elsewhere, without a word, where
-    /// the offset asked for is not there (any more).
-    pub(crate) async fn next(&mut self) -> Result<Delivery, Failure> {
-        let delivery = self.consumer.next().await.ok_or_else(ended)??;
-        let found = offset(&delivery);
-        if found != Some(self.next) {
-            let message = format!("the ledger gave message {found:?} instead of {}", self.next);
-            return Err(Failure::new(ErrorKind::NotFound, message));
+    /// The next message and its offset.
+    pub(crate) async fn next(&mut self) -> Result<(u64, Delivery), Failure> {
+        if !self.anchored && self.place.next > 0 {
+            // It is there already, so it comes soon; where the ledger ends
+            // before it, nothing would come at all.
+            let receive = tokio::time::timeout(ANCHOR_PATIENCE, self.receive());
+            let received = receive.await.map_err(|_| self.displaced(None))?;
+            let (offset, delivery) = received?;
+            self.anchored = self.anchors(offset, &delivery.data);
+            if !self.anchored {
+                return Err(self.displaced(Some(offset)));
+            }
+            self.place.next = offset + 1;
+            self.done(&delivery).await?;
         }
-        self.next += 1;
-        Ok(delivery)
+        let (offset, delivery) = self.receive().await?;
+        let follows = if self.anchored {
+            offset >= self.place.next
+        } else {
+            offset == 0
+        };
+        if !follows {
+            return Err(self.displaced(Some(offset)));
+        }
+        self.anchored = true;
+        self.place.next = offset + 1;
+        Ok((offset, delivery))
+    }
+
+    async fn receive(&mut self) -> Result<(u64, Delivery), Failure> {
+        let delivery = self.consumer.next().await.ok_or_else(ended)??;
+        let offset = offset(&delivery).ok_or_else(|| {
+            Failure::new(ErrorKind::Corrupt, "a message of the ledger has no offset")
+        })?;
+        Ok((offset, delivery))
+    }
+
+    /// Whether this message, the first that came, is the one before the place.
+    fn anchors(&self, offset: u64, message: &[u8]) -> bool {
+        match self.place.last {
+            Some(last) => offset + 1 == self.place.next && last == Print::of(message),
+            // Where a ledger begins, a piece of its snapshot: its last one, or
+            // one before that where offsets have a gap. Pieces are passed over.
+            None => {
+                let snapshot = wire::open(message)
+                    .is_ok_and(|(header, _)| header.body == wire::Body::Snapshot);
+                offset + 1 == self.place.next || snapshot
+            }
+        }
+    }
+
+    fn displaced(&self, found: Option<u64>) -> Failure {
+        let (ledger, wanted) = (&self.place.ledger, self.place.next);
+        Failure::displaced(match found {
+            Some(found) => {
+                format!("{ledger} gave message {found} where {wanted} was to be the next")
+            }
+            None => format!("{ledger} ends before message {wanted}"),
+        })
     }
 
     /// Lets the broker send more.

@@ -123,8 +123,8 @@ async fn reconnect(shared: &Shared) {
             () = gone_unready(shared) => return,
         };
         let Err(failure) = ended else { return };
-        if failure.kind == ErrorKind::NotFound {
-            // The place in the ledger is gone: start from the newest snapshot.
+        if failure.displaced {
+            // Start from the newest snapshot.
             shared.view().place = None;
         }
         if shared.phase.borrow().is_ready() || was_ready {

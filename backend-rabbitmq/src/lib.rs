@@ -110,7 +110,6 @@ mod shared;
 mod snapshot;
 mod ticket;
 mod topology;
-mod wake;
 mod wire;
 
 pub use backend::RabbitBackend;

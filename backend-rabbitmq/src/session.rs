@@ -21,6 +21,9 @@ use crate::{append, follow, lead, roots, snapshot, ticket};
 /// are told so.
 const ALARM_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a connection may take, its handshake included.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How long the last words may take.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -49,7 +52,13 @@ pub(crate) async fn connect(config: &RabbitConfig) -> Result<Connection, Failure
     let properties = ConnectionProperties::default()
         .with_connection_name(format!("anyqueue {}", config.prefix).into());
     let runtime = lapin::runtime::default_runtime()?;
-    Ok(Connection::connect_uri_with_config(config.uri.clone(), properties, tls, runtime).await?)
+    let connecting =
+        Connection::connect_uri_with_config(config.uri.clone(), properties, tls, runtime);
+    // The limit in the URI ends with the TCP connection: one to a broker that
+    // dies in the handshake, or says nothing, would never be given up.
+    let connected = tokio::time::timeout(CONNECT_PATIENCE, connecting).await;
+    let silent = |_| Failure::new(ErrorKind::Unavailable, "the broker does not answer");
+    Ok(connected.map_err(silent)??)
 }
 
 async fn serve(
@@ -88,18 +97,13 @@ async fn find(connection: &Connection, shared: &Shared) -> Result<(), Failure> {
     let head = roots::find(connection, &shared.config.prefix).await?;
     match &head.base {
         None => {
-            let (ledger, next) = (head.ledger.clone(), head.first);
-            shared.load(
-                Fold::default(),
-                Place { ledger, next },
-                head.generation,
-                Some(head),
-            );
+            let place = Place::at(&head.ledger, head.first);
+            shared.load(Fold::default(), place, head.generation, Some(head));
         }
         Some(base) => {
             let fold = snapshot::load(connection, &head).await?;
-            let (ledger, next) = (base.ledger.clone(), base.offset);
-            shared.load(fold, Place { ledger, next }, head.generation - 1, None);
+            let place = Place::at(&base.ledger, base.offset);
+            shared.load(fold, place, head.generation - 1, None);
         }
     }
     Ok(())

@@ -1,10 +1,13 @@
 //! [`Shared`]: what an instance's tasks and its handles share.
 
+use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyqueue_core::support::Waiters;
 use anyqueue_core::{Error, ErrorKind, Operation, Timestamp};
+use anyqueue_memory::Changes;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
@@ -13,7 +16,6 @@ use crate::error::Failure;
 use crate::fold::{Effects, Fold, Reply, Standing};
 use crate::outbox::{Item, Outbox, Urgency};
 use crate::ticket::Held;
-use crate::wake::Waiters;
 use crate::wire::{self, Entry, Head, Unreadable};
 
 /// How long a claim waits for the instance's ticket.
@@ -76,14 +78,49 @@ impl View {
         let here = self.place.iter().map(|place| place.ledger.clone());
         here.chain(self.fold.other_ledgers()).collect()
     }
+
+    /// The place is after this message.
+    fn pass(&mut self, offset: u64, message: &[u8]) {
+        if let Some(place) = &mut self.place {
+            place.next = offset + 1;
+            place.last = Some(Print::of(message));
+        }
+    }
 }
 
-/// A place in a ledger.
+/// A place in a ledger: between a message and the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) ledger: String,
-    /// The offset of the next message.
+    /// One more than the offset of the message before; the next one's is this
+    /// or a greater one.
     pub(crate) next: u64,
+    /// What the message before said, where it was read here.
+    pub(crate) last: Option<Print>,
+}
+
+impl Place {
+    /// Where a ledger begins, or a snapshot of it ends.
+    pub(crate) fn at(ledger: &str, next: u64) -> Self {
+        Self {
+            ledger: ledger.to_owned(),
+            next,
+            last: None,
+        }
+    }
+}
+
+/// Tells messages apart that come at the same offset, from before and after a
+/// broker lost its last writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Print(u64);
+
+impl Print {
+    pub(crate) fn of(message: &[u8]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(message);
+        Self(hasher.finish())
+    }
 }
 
 /// The ledger's time and when it was seen.
@@ -270,15 +307,15 @@ impl Shared {
         self.waiters.wake_all();
     }
 
-    /// Folds a message of the ledger.
-    pub(crate) fn fold(&self, message: &[u8]) -> Result<(), Failure> {
+    /// Folds the ledger's message at this offset.
+    pub(crate) fn fold(&self, offset: u64, message: &[u8]) -> Result<(), Failure> {
         let (header, body) = match wire::open(message) {
             Ok(opened) => opened,
             Err(Unreadable::Newer) => return Err(Unreadable::Newer.into()),
             Err(Unreadable::Garbled) => {
                 // Something else publishes here. Every instance passes it over.
                 tracing::warn!("the ledger holds a message that is no command; passed over");
-                self.pass_over();
+                self.view().pass(offset, message);
                 return Ok(());
             }
         };
@@ -288,9 +325,7 @@ impl Shared {
         {
             let mut view = self.view();
             let view = &mut *view;
-            if let Some(place) = &mut view.place {
-                place.next += 1;
-            }
+            view.pass(offset, message);
             view.bytes += message.len() as u64;
             if header.body == wire::Body::Snapshot || view.fold.sealed.is_some() {
                 return Ok(());
@@ -304,7 +339,9 @@ impl Shared {
                     return Ok(());
                 }
             }
-            let mut changed = |changes: &_| self.waiters.wake(changes);
+            let mut changed = |changes: &Changes| {
+                self.waiters.wake(&changes.queues, &changes.jobs);
+            };
             let own = (header.session == self.session)
                 .then(|| self.outbox().seen(header.epoch, header.sequence))
                 .flatten();
@@ -343,12 +380,6 @@ impl Shared {
         }
         self.tell(&effects);
         Ok(())
-    }
-
-    fn pass_over(&self) {
-        if let Some(place) = &mut self.view().place {
-            place.next += 1;
-        }
     }
 
     /// A message of this instance came before its turn: one before it was

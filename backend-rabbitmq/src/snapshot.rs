@@ -174,16 +174,12 @@ async fn say(shared: &Shared, entry: Entry) -> Result<(), Failure> {
 
 /// Reads the snapshot at the head of a ledger.
 pub(crate) async fn load(connection: &Connection, head: &Head) -> Result<Fold, Failure> {
-    let place = Place {
-        ledger: head.ledger.clone(),
-        next: 0,
-    };
-    let mut reader = Reader::open(connection, &place).await?;
+    let mut reader = Reader::open(connection, &Place::at(&head.ledger, 0)).await?;
     let mut snapshot = Vec::new();
-    for _ in 0..head.first {
-        let delivery = reader.next().await?;
+    for number in 1..=head.first {
+        let (_, delivery) = reader.next().await?;
         let (header, piece) = wire::open(&delivery.data)?;
-        if header.body != Body::Snapshot {
+        if (header.body, header.sequence) != (Body::Snapshot, number) {
             return Err(wire::Unreadable::Garbled.into());
         }
         snapshot.extend_from_slice(piece);

@@ -77,13 +77,14 @@ pub(crate) struct Head {
     pub(crate) generation: u64,
     /// The stream's name.
     pub(crate) ledger: String,
-    /// The offset of its first command.
+    /// How many messages its snapshot has: no command has a smaller offset.
     pub(crate) first: u64,
     /// What its snapshot folds; `None` for the first ledger, which has none.
     pub(crate) base: Option<Base>,
 }
 
-/// The place of a snapshot: everything before `offset` is in it.
+/// The place of a snapshot: everything before `offset` is in it, and the
+/// message at `offset - 1` is the last of that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Base {
     pub(crate) ledger: String,

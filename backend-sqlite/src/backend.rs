@@ -256,7 +256,7 @@ impl Backend for SqliteBackend {
                 }
             };
             tokio::select! {
-                () = wait.notify.notified() => {}
+                () = wait.woken() => {}
                 () = until_due => {}
                 () = &mut timeout => return Ok(()),
             }
@@ -267,7 +267,7 @@ impl Backend for SqliteBackend {
         let wait = self.store.waiters.begin(&[], ids);
         self.store.look_out();
         tokio::select! {
-            () = wait.notify.notified() => {}
+            () = wait.woken() => {}
             () = sleep(timeout) => {}
         }
         Ok(())

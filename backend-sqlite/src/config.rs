@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use anyqueue_core::support::percent_decode;
 use anyqueue_core::{Durability, Error};
 
 use crate::error::invalid_url;
@@ -110,7 +111,10 @@ impl SqliteConfig {
             }
         };
         let (path, options) = rest.split_once('?').unwrap_or((rest, ""));
-        let path = percent_decode(path.strip_prefix("//").unwrap_or(path))?;
+        let path = percent_decode(path.strip_prefix("//").unwrap_or(path)).map_err(invalid_url)?;
+        if path.contains('\0') {
+            return Err(invalid_url("the URL's path has a NUL; rename the file"));
+        }
         if path.is_empty() {
             let message = "the URL names no file; give `sqlite://jobs.db`";
             return Err(invalid_url(message));
@@ -149,33 +153,6 @@ impl FromStr for SqliteConfig {
     fn from_str(url: &str) -> Result<Self, Error> {
         Self::from_url(url)
     }
-}
-
-fn percent_decode(text: &str) -> Result<String, Error> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digits = rest
-            .split_at_checked(2)
-            .filter(|(digits, _)| digits.iter().all(u8::is_ascii_hexdigit))
-            .and_then(|(digits, after)| Some((std::str::from_utf8(digits).ok()?, after)));
-        let Some((digits, after)) = digits else {
-            let message = "the URL's path has a `%` without two hexadecimal digits; write a \
-                           percent sign as `%25`";
-            return Err(invalid_url(message));
-        };
-        bytes.extend(u8::from_str_radix(digits, 16));
-        rest = after;
-    }
-    String::from_utf8(bytes)
-        .ok()
-        .filter(|path| !path.contains('\0'))
-        .ok_or_else(|| invalid_url("the URL's path is no UTF-8 text without NUL; rename the file"))
 }
 
 #[cfg(test)]

@@ -107,7 +107,6 @@ mod schema;
 mod settle;
 mod store;
 mod tx;
-mod wake;
 mod writer;
 
 pub use backend::SqliteBackend;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use anyqueue_core::support::Waiters;
 use anyqueue_core::{Error, ErrorKind, Operation};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -15,7 +16,6 @@ use crate::error::Failure;
 use crate::lane::{Lane, Urgency};
 use crate::readers::{self, READERS, ReadLane};
 use crate::tx::Tx;
-use crate::wake::Waiters;
 use crate::writer::{Call, Write, Writer};
 
 /// A file with a writer and readers. When the last handle is dropped, its

@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyqueue_core::support::Waiters;
 use anyqueue_core::{Error, Operation};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -20,7 +21,6 @@ use crate::connection::{self, Role};
 use crate::error::Failure;
 use crate::lane::{Lane, Next};
 use crate::tx::{Cache, Changes, Tx};
-use crate::wake::Waiters;
 
 /// How many rows a transaction changes, about, before it is committed: tens of
 /// milliseconds at most, so that heartbeats and other processes get their turn.
@@ -153,7 +153,7 @@ impl Writer {
                 for call in calls {
                     call.answer(Ok(()));
                 }
-                self.waiters.wake(&changes);
+                self.waiters.wake(&changes.queues, &changes.jobs);
             }
             Err(failure) if calls.len() == 1 || failure.of_all => {
                 for call in calls {

@@ -2,6 +2,7 @@
 //! crate's own.
 
 use anyqueue_core::Error;
+use anyqueue_core::support::percent_decode;
 
 use crate::error::invalid_url;
 
@@ -64,27 +65,7 @@ impl Url {
 
 /// Percent-decodes a part of a URL.
 fn decode(text: &str) -> Result<String, Error> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digits = rest
-            .split_at_checked(2)
-            .filter(|(digits, _)| digits.iter().all(u8::is_ascii_hexdigit))
-            .and_then(|(digits, after)| Some((std::str::from_utf8(digits).ok()?, after)));
-        let Some((digits, after)) = digits else {
-            let message = "the URL has a `%` without two hexadecimal digits; write a percent \
-                           sign as `%25`";
-            return Err(invalid_url(message));
-        };
-        bytes.extend(u8::from_str_radix(digits, 16));
-        rest = after;
-    }
-    String::from_utf8(bytes).map_err(|_| invalid_url("the URL holds what is no UTF-8 text"))
+    percent_decode(text).map_err(invalid_url)
 }
 
 /// Whether a text begins as a connection string does.

@@ -30,6 +30,7 @@ mod query;
 mod record;
 mod retry;
 mod settle;
+pub mod support;
 pub mod telemetry;
 mod time;
 mod transient;

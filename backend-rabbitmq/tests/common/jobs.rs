@@ -1,6 +1,6 @@
 //! Short calls on a backend.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyqueue_core::{
     Backend, ClaimRequest, ClaimedJob, JobId, JobRecord, Kind, NewJob, Outcome, Payload, QueueName,
@@ -32,12 +32,17 @@ pub(crate) fn claim_of(limit: u32, lease: Duration) -> ClaimRequest {
     }
 }
 
-/// Makes a call until it succeeds; what fails must be worth asking again.
+/// Makes a call until it succeeds; what fails must be worth asking again. The
+/// bound only tells a hang from a result.
 pub(crate) async fn again<T>(mut call: impl AsyncFnMut() -> Result<T, anyqueue_core::Error>) -> T {
+    let begun = Instant::now();
     loop {
         match call().await {
             Ok(answer) => return answer,
-            Err(error) => assert!(error.kind().is_transient(), "{error}"),
+            Err(error) => {
+                assert!(error.kind().is_transient(), "{error}");
+                assert!(begun.elapsed() < Duration::from_secs(120), "still {error}");
+            }
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

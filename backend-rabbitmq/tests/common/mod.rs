@@ -42,7 +42,10 @@ pub(crate) fn run(trials: Vec<Trial>, missing: Option<String>) -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// A test: fails where it panics.
+/// How long a test may take. It only tells a hang from a result.
+const BOUND: Duration = Duration::from_secs(300);
+
+/// A test: fails where it panics, or hangs.
 pub(crate) fn trial<F>(name: &str, test: impl FnOnce() -> F + Send + 'static) -> Trial
 where
     F: Future<Output = ()>,
@@ -52,8 +55,10 @@ where
             .worker_threads(2)
             .enable_all()
             .build()?;
-        runtime.block_on(test());
-        Ok(())
+        let ended = runtime.block_on(async { tokio::time::timeout(BOUND, test()).await });
+        // What a test left behind must not hold up the others.
+        runtime.shutdown_background();
+        ended.map_err(|_| format!("not done in {BOUND:?}").into())
     })
 }
 

@@ -5,12 +5,16 @@ use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use lapin::{Connection, ConnectionProperties};
 
 use super::eventually;
 
 const BIN: &str = "/usr/lib/rabbitmq/bin";
+
+/// How long it may take to answer a connection.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Why there is no private broker, where there is none.
 pub(crate) fn missing() -> Option<String> {
@@ -139,10 +143,12 @@ impl Broker {
         self.server = Some(server);
         let url = self.url();
         eventually("the broker answers", async || {
-            let opened = Connection::connect(&url, ConnectionProperties::default()).await;
+            // Without a limit it would wait for a server that dies meanwhile.
+            let opened = Connection::connect(&url, ConnectionProperties::default());
+            let opened = tokio::time::timeout(ANSWER, opened).await.ok()?;
             let connection = opened.ok()?;
-            let _ = connection.close(200, "".into()).await;
-            Some(())
+            let closed = connection.close(200, "".into());
+            tokio::time::timeout(ANSWER, closed).await.ok()?.ok()
         })
         .await;
     }

@@ -18,6 +18,8 @@ struct Shared {
     left: AtomicI64,
     cuts: AtomicU64,
     held: AtomicBool,
+    mute: AtomicBool,
+    silenced: AtomicU64,
     /// Rises with each cut: connections of before end.
     cut: watch::Sender<u64>,
 }
@@ -30,6 +32,8 @@ impl Proxy {
             left: AtomicI64::new(-1),
             cuts: AtomicU64::new(0),
             held: AtomicBool::new(false),
+            mute: AtomicBool::new(false),
+            silenced: AtomicU64::new(0),
             cut: watch::Sender::new(0),
         });
         let all = Arc::clone(&shared);
@@ -60,6 +64,17 @@ impl Proxy {
     /// Lets connections through again.
     pub(crate) fn release(&self) {
         self.shared.held.store(false, Ordering::SeqCst);
+    }
+
+    /// From now on connections are accepted and nothing is said on them, or
+    /// again as ever; those that are there stay as they are.
+    pub(crate) fn mute(&self, mute: bool) {
+        self.shared.mute.store(mute, Ordering::SeqCst);
+    }
+
+    /// How many connections were met with silence.
+    pub(crate) fn silenced(&self) -> u64 {
+        self.shared.silenced.load(Ordering::SeqCst)
     }
 
     /// Takes the set cut back; false where it was made.
@@ -95,6 +110,11 @@ impl Shared {
 async fn carry(client: TcpStream, to: u16, shared: Arc<Shared>) {
     if shared.held.load(Ordering::SeqCst) {
         return;
+    }
+    if shared.mute.load(Ordering::SeqCst) {
+        shared.silenced.fetch_add(1, Ordering::SeqCst);
+        let _open = client;
+        return std::future::pending().await;
     }
     let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else {
         return;
