@@ -2,5 +2,6 @@
 //! `faults`): a [`Proxy`] that cuts, stalls and swallows.
 
 mod proxy;
+pub mod sweep;
 
 pub use proxy::{Carried, Flow, Proxy, Way};
