@@ -65,9 +65,9 @@ impl Remote for Server {
 
 fn main() -> ExitCode {
     let cuts = Cuts {
-        ends: 300,
+        ends: 100,
         stride: 7,
-        cold_stride: 29,
+        cold_stride: 97,
     };
     run(Server, cuts.or_all())
 }

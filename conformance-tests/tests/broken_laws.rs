@@ -65,7 +65,7 @@ caught! {
     drops_the_trace: DropsTheTrace by "claim__carries";
     // The rules.
     charges_a_snooze: ChargesASnooze by "attempts__given_back";
-    sleeps_through_changes: SleepsThroughChanges by "wait_for_change__notices";
+    sleeps_through_changes: SleepsThroughChanges by "wait_for_change__notices_a_cancel";
 }
 
 const HOUR: Duration = Duration::from_secs(3_600);

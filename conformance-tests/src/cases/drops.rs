@@ -329,13 +329,15 @@ async fn of_a_wait_for_a_change(store: Store) -> Verdict {
 
 async fn of_every_call_leaves_every_connection_usable(store: Store) -> Verdict {
     let a = store.open().await?;
-    for polls in 0..20 {
+    let mut ids = Vec::new();
+    // Several times each: one connection less would not be noticed.
+    for polls in (0..16).cycle().take(6 * 16) {
         let new = jobs("q", 3);
         // A batch that names a job twice may be more than one statement.
         let twice = [new[0].clone(), new[1].clone(), new[0].clone()];
         let _ = dropped_after(polls, a.enqueue(&new)).await;
         let _ = dropped_after(polls, a.enqueue(&twice)).await;
-        let ids = a.put_all(&new).await?;
+        ids = a.put_all(&new).await?;
         let _ = dropped_after(polls, a.claim_from(&["q"], 1, LONG)).await;
         let claimed = a.claim_many("q", 2).await?;
         let tokens: Vec<_> = claimed.iter().map(|job| job.token).collect();
@@ -358,19 +360,15 @@ async fn of_every_call_leaves_every_connection_usable(store: Store) -> Verdict {
         let _ = dropped_after(polls, a.counts()).await;
         let _ = dropped_after(polls, a.queues()).await;
         let _ = dropped_after(polls, a.maintain(&MaintainLimits::default())).await;
-        let request = work(&a, SOON / 8);
+        let request = work(&a, SOON / 80);
         let _ = dropped_after(polls, a.wait_for_work(&request)).await;
-        let _ = dropped_after(polls, a.wait_for_change(&ids, SOON / 8)).await;
+        let _ = dropped_after(polls, a.wait_for_change(&ids, SOON / 80)).await;
         let _ = dropped_after(polls, a.prepare()).await;
     }
-    let calls = (0..32).map(|_| a.counts());
+    let calls = (0..32).map(|_| a.records(&ids));
     let calls = tokio::time::timeout(PATIENCE, futures::future::try_join_all(calls));
     let late = |_| Failure::new("calls wait for connections that are not given back");
-    let counts = calls.await.map_err(late)??;
-    let first = counts.first().cloned();
-    for counts in counts {
-        same("the counts read", Some(counts), first.clone())?;
-    }
+    calls.await.map_err(late)??;
     store.at_rest().await
 }
 

@@ -119,7 +119,7 @@ async fn sweep_of<E: Exchange>(
     let mut exchange = E::begin(&near, &other).await?;
 
     let mut length = 0;
-    for _ in 0..3 {
+    for round in 0..6 {
         exchange.ready(&near, &other).await?;
         if start == Start::Cold {
             // What the former handle would say at its end is not counted.
@@ -130,7 +130,10 @@ async fn sweep_of<E: Exchange>(
         }
         let before = proxy.carried();
         let answered = exchange.call(&near).await;
-        length = length.max(proxy.carried().since(before).of(way));
+        // The first ones make what later ones find.
+        if round >= 4 {
+            length = length.max(proxy.carried().since(before).of(way));
+        }
         exchange.judge(answered, &near, &other, 0).await?;
     }
     holds("a call is bytes", length > 0)?;

@@ -274,32 +274,27 @@ impl Exchange for Claim {
 
 /// A settle of one job: every second one completes it.
 pub(super) struct Settle {
-    old: Settlement,
-    new: Option<Settlement>,
+    /// One of each form.
+    old: [Settlement; 2],
+    new: Settlement,
     count: u64,
 }
 
 impl Settle {
-    async fn claimed(near: &Handle, other: &Handle) -> Result<ClaimedJob, Failure> {
+    async fn claimed(other: &Handle) -> Result<ClaimedJob, Failure> {
         let new = job(QUEUE);
         other.put(&new).await?;
-        let claimed = repeated("a claim", async || {
-            near.claim(&ClaimRequest {
-                lease: LONG,
-                ..claim(near, QUEUE)
-            })
-            .await
-        });
-        let found = claimed.await?.into_iter().next();
-        if let Some(found) = found {
-            return Ok(found);
-        }
-        // A claim before it, repeated since its answer was lost, holds it.
-        Err(Failure::new("claim gave nothing, though there is a job"))
+        other.take(QUEUE).await
     }
 
-    fn settlement(&self) -> Settlement {
-        self.new.clone().unwrap_or_else(|| self.old.clone())
+    async fn next(other: &Handle, count: u64) -> Result<Settlement, Failure> {
+        // Past the proxy: a claim whose answer was lost would hold the job.
+        let token = Self::claimed(other).await?.token;
+        let outcome = match count % 2 {
+            0 => complete(),
+            _ => retry(FAR),
+        };
+        Ok(Settlement { token, outcome })
     }
 }
 
@@ -308,37 +303,35 @@ impl Exchange for Settle {
     const NAME: &'static str = "settle";
     type Answer = Vec<Settled>;
 
-    async fn begin(near: &Handle, other: &Handle) -> Result<Self, Failure> {
-        let old = Settlement {
-            token: Self::claimed(near, other).await?.token,
-            outcome: complete(),
-        };
-        other.accepted(old.token, old.outcome.clone()).await?;
+    async fn begin(_: &Handle, other: &Handle) -> Result<Self, Failure> {
+        let old = [Self::next(other, 0).await?, Self::next(other, 1).await?];
+        for settlement in old.clone() {
+            let Settlement { token, outcome } = settlement;
+            other.accepted(token, outcome).await?;
+        }
         Ok(Self {
+            new: old[0].clone(),
             old,
-            new: None,
-            count: 1,
+            count: 2,
         })
     }
 
     async fn ready(&mut self, _: &Handle, other: &Handle) -> Verdict {
-        // Past the proxy: a claim whose answer was lost would hold the job.
-        let token = Self::claimed(other, other).await?.token;
         self.count += 1;
-        let outcome = match self.count % 2 {
-            0 => complete(),
-            _ => retry(FAR),
-        };
-        self.new = Some(Settlement { token, outcome });
+        self.new = Self::next(other, self.count).await?;
         Ok(())
     }
 
     async fn warm(&self, near: &Handle) -> Result<(), Error> {
-        near.settle(std::slice::from_ref(&self.old)).await.map(drop)
+        // What a form needs to be prepared is made, for each of them.
+        for old in &self.old {
+            near.settle(std::slice::from_ref(old)).await?;
+        }
+        Ok(())
     }
 
     async fn call(&self, near: &Handle) -> Result<Vec<Settled>, Error> {
-        near.settle(&[self.settlement()]).await
+        near.settle(std::slice::from_ref(&self.new)).await
     }
 
     async fn judge(
@@ -348,7 +341,7 @@ impl Exchange for Settle {
         other: &Handle,
         _: u64,
     ) -> Verdict {
-        let settlement = self.settlement();
+        let settlement = self.new.clone();
         let record = async || other.record(settlement.token.id).await;
         if undone(&answer) {
             let state = record().await?.state;
