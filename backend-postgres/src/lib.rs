@@ -115,6 +115,9 @@ mod control;
 mod enqueue;
 mod error;
 mod floors;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod plans;
 mod read;

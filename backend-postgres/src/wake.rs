@@ -211,7 +211,7 @@ impl Hub {
     }
 
     /// Wakes those whom another process's notification concerns.
-    fn hear(&self, payload: &str) {
+    pub(crate) fn hear(&self, payload: &str) {
         let mut words = payload.split(' ');
         if words.next() == Some(&format!("{:x}", self.name)) {
             return;

@@ -7,18 +7,23 @@ use std::sync::Arc;
 use anyqueue_conformance_tests::{Fixture, Requirement, run};
 use anyqueue_core::{Backend, Error, async_trait};
 use anyqueue_postgres::sqlx::{
-    AssertSqlSafe, Connection as _, PgConnection, SqlSafeStr as _, raw_sql,
+    AssertSqlSafe, Connection as _, PgConnection, Row as _, SqlSafeStr as _, query, raw_sql,
 };
 use anyqueue_postgres::{PostgresBackend, PostgresConfig, Schema};
 
 const URL: &str = "ANYQUEUE_TEST_POSTGRES_URL";
+
+/// The most connections of a handle, and one that listens beside them.
+const POOL: u32 = 4;
 
 struct Server;
 
 fn config(store: &str) -> Result<PostgresConfig, Error> {
     let mut config = PostgresConfig::from_url(&std::env::var(URL).unwrap_or_default())?;
     config.schema = Schema::new(store)?;
-    config.pool = 4;
+    config.pool = POOL;
+    // By which the server tells whose its connections are.
+    config.connect = config.connect.application_name(store);
     Ok(config)
 }
 
@@ -38,6 +43,25 @@ impl Fixture for Server {
 
     async fn open(&self, store: &str) -> Result<Arc<dyn Backend>, Error> {
         Ok(Arc::new(PostgresBackend::open(config(store)?)))
+    }
+
+    async fn left_behind(&self, store: &str) -> Option<String> {
+        let connect = config(store).expect("it was opened").connect;
+        let look = connect.application_name("conformance");
+        let mut conn = PgConnection::connect_with(&look)
+            .await
+            .expect("a connection");
+        let sql = "SELECT count(*), count(*) FILTER (WHERE state <> 'idle'),
+                          count(*) FILTER (WHERE state LIKE 'idle in%')
+                   FROM pg_stat_activity
+                   WHERE application_name = $1 AND backend_type = 'client backend'";
+        let found = query(sql).bind(store).fetch_one(&mut conn).await;
+        let found = found.expect("the server's view of its connections");
+        let (all, busy, open): (i64, i64, i64) = (found.get(0), found.get(1), found.get(2));
+        let most = i64::from(POOL) + 1;
+        (busy > 0 || all > most).then(|| {
+            format!("{all} connections, {busy} of them busy, {open} idle in a transaction")
+        })
     }
 
     async fn remove(&self, store: &str) {

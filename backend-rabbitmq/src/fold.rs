@@ -23,6 +23,9 @@ pub(crate) const GRACE: Duration = Duration::from_millis(400);
 /// How long an instance that says nothing is remembered.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
 
+/// More terms than are ever elected, and messages than are ever sent.
+const MOST: u64 = 1 << 62;
+
 /// How often the forgotten are looked for.
 const SWEEP: Duration = Duration::from_secs(3_600);
 
@@ -99,6 +102,16 @@ pub(crate) struct Effects {
 }
 
 impl Fold {
+    /// What a snapshot holds. One whose numbers could not rise is garbled.
+    pub(crate) fn load(snapshot: &[u8]) -> Result<Self, Unreadable> {
+        let fold: Self = decode(snapshot)?;
+        let sequences = fold.senders.values().map(|sender| sender.sequence);
+        match sequences.chain([fold.term]).all(|number| number <= MOST) {
+            true => Ok(fold),
+            false => Err(Unreadable::Garbled),
+        }
+    }
+
     /// The time of the last tick.
     pub(crate) fn clock(&self) -> Timestamp {
         self.clock

@@ -101,6 +101,9 @@ mod config;
 mod error;
 mod fold;
 mod follow;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod instance;
 mod lead;
 mod outbox;

@@ -20,7 +20,7 @@ use crate::wire::{Head, decode, encode};
 
 /// What a message of the roots' stream says.
 #[derive(Debug, Serialize, Deserialize)]
-enum Root {
+pub(crate) enum Root {
     /// A reader reads up to here.
     Mark(Uuid),
     /// A ledger begins so.

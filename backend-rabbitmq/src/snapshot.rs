@@ -185,5 +185,5 @@ pub(crate) async fn load(connection: &Connection, head: &Head) -> Result<Fold, F
         snapshot.extend_from_slice(piece);
         reader.done(&delivery).await?;
     }
-    Ok(wire::decode(&snapshot)?)
+    Ok(Fold::load(&snapshot)?)
 }

@@ -70,12 +70,23 @@ async fn part(
     let [more, ends, jobs] = answer;
     let (more, ends, jobs) = (int(&more)? != 0, int(&ends)?, bytes(jobs)?);
     let lease_until = Timestamp::from_micros(ends);
-    let mut from = Reader(&jobs);
+    read(&jobs, queue, lease_until, claimed)?;
+    Ok((jobs.len(), more))
+}
+
+/// Reads the jobs of an answer.
+pub(crate) fn read(
+    jobs: &[u8],
+    queue: &QueueName,
+    lease_until: Timestamp,
+    claimed: &mut Vec<ClaimedJob>,
+) -> Result<(), Failure> {
+    let mut from = Reader(jobs);
     let mut kind = None;
     while !from.is_empty() {
         claimed.push(job(&mut from, queue, lease_until, &mut kind)?);
     }
-    Ok((jobs.len(), more))
+    Ok(())
 }
 
 fn job(

@@ -179,7 +179,7 @@ fn extra(job: &NewJob) -> Vec<u8> {
     extra.0
 }
 
-fn answers(jobs: &[&NewJob], answer: &[u8]) -> Result<Vec<Enqueued>, Failure> {
+pub(crate) fn answers(jobs: &[&NewJob], answer: &[u8]) -> Result<Vec<Enqueued>, Failure> {
     let mut answer = Reader(answer);
     let one = |job: &&NewJob| {
         Ok(match answer.byte()? {

@@ -87,12 +87,12 @@ pub(crate) fn breaks_connection(error: &RedisError) -> bool {
 /// say so.
 fn judge(error: &RedisError) -> (ErrorKind, Option<&'static str>) {
     match error.kind() {
-        // Sent, perhaps executed, and no answer.
-        Native::Io => (ErrorKind::Unknown, None),
+        // Sent, perhaps executed, and no answer, or the beginning of one.
+        Native::Io | Native::Parse => (ErrorKind::Unknown, None),
         Native::AuthenticationFailed => (ErrorKind::Denied, Some(CREDENTIALS)),
         Native::InvalidClientConfig => (ErrorKind::InvalidInput, None),
         Native::ClusterConnectionNotFound => (ErrorKind::Unavailable, None),
-        Native::Parse | Native::UnexpectedReturnType => (ErrorKind::Corrupt, None),
+        Native::UnexpectedReturnType => (ErrorKind::Corrupt, None),
         Native::Server(kind) => judge_server(kind, error),
         _ => judge_code(error),
     }

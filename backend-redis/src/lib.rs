@@ -119,6 +119,9 @@ mod connection;
 mod control;
 mod enqueue;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod prepare;
 mod read;
 mod script;

@@ -162,7 +162,7 @@ pub(crate) async fn queues(store: &Store) -> Result<Vec<QueueInfo>, Failure> {
         .collect())
 }
 
-struct Queue {
+pub(crate) struct Queue {
     name: QueueName,
     flow: Flow,
     counts: StateCounts,
@@ -186,7 +186,7 @@ async fn all(store: &Store) -> Result<Vec<Queue>, Failure> {
     Ok(all)
 }
 
-fn shard_queues(fields: Vec<Value>) -> Result<Vec<Queue>, Failure> {
+pub(crate) fn shard_queues(fields: Vec<Value>) -> Result<Vec<Queue>, Failure> {
     let fields = fields
         .into_iter()
         .map(bytes)

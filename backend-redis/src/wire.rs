@@ -268,7 +268,11 @@ impl Body {
             0 => None,
             number => {
                 let key = UniqueKey::new(from.text(2)?);
-                let period = Duration::new(from.uint(8)?, from.number()?);
+                let (secs, nanos) = (from.uint(8)?, from.number()?);
+                if nanos >= 1_000_000_000 {
+                    return Err(Failure::corrupt("period"));
+                }
+                let period = Duration::new(secs, nanos);
                 Some(Unique {
                     key: key.map_err(|_| Failure::corrupt("unique key"))?,
                     policy: match number {

@@ -83,7 +83,7 @@ fn take(
                 kind: tx.cache.kind(rows::text(row, 9)?)?,
                 payload,
                 priority: rows::priority(row, 5)?,
-                attempt: row.get::<_, u32>(3)? + 1,
+                attempt: row.get::<_, u32>(3)?.saturating_add(1),
                 retry: rows::retry(row, 4, 10)?,
                 created_at: rows::time(row, 8)?,
                 due_at: rows::time(row, 6)?,

@@ -44,7 +44,7 @@ impl Job {
         Self::read(row.ok_or_else(|| Failure::corrupt("job without a body"))?)
     }
 
-    fn read(row: &Row<'_>) -> Result<Self, Failure> {
+    pub(crate) fn read(row: &Row<'_>) -> Result<Self, Failure> {
         Ok(Self {
             seq: row.get(0)?,
             id: rows::id(row, 1)?,

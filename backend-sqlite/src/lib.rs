@@ -96,6 +96,9 @@ mod connection;
 mod control;
 mod enqueue;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod job;
 mod lane;
 #[cfg(test)]

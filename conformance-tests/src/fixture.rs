@@ -20,6 +20,15 @@ pub trait Fixture: Send + Sync + 'static {
     /// schema or a prefix. The suite calls `prepare`.
     async fn open(&self, store: &str) -> Result<Arc<dyn Backend>, Error>;
 
+    /// Says, in words, what calls have left behind where none is under way any
+    /// more: a connection in a transaction, one too many. Asked again until
+    /// there is nothing, since dropped calls may still be on their way to
+    /// their end. A store whose server cannot tell says nothing.
+    async fn left_behind(&self, store: &str) -> Option<String> {
+        let _ = store;
+        None
+    }
+
     /// Removes a store after its case; all handles are dropped by then.
     async fn remove(&self, store: &str);
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyqueue_core::{Capabilities, Error};
 
-use crate::asserts::Failure;
+use crate::asserts::{Failure, eventually};
 use crate::fixture::Fixture;
 use crate::handle::Handle;
 use crate::recorder::{Log, Recorder};
@@ -135,6 +135,17 @@ impl Store {
         Ok(handle)
     }
 
+    /// Waits until the calls of all handles have left nothing behind.
+    pub(crate) async fn at_rest(&self) -> Result<(), Failure> {
+        let mut left = None;
+        let rest = eventually("calls leave nothing behind", async || {
+            left = self.fixture.left_behind(&self.name).await;
+            Ok(left.is_none().then_some(()))
+        });
+        let rest = rest.await;
+        rest.map_err(|failure| Failure::new(format!("{failure}: {}", left.unwrap_or_default())))
+    }
+
     /// Drops the handle that was not used, and names the stores to remove.
     pub(crate) fn close(&self) -> Vec<Arc<str>> {
         drop(lock(&self.shared.first).take());
@@ -156,7 +167,7 @@ where
     Ok(answers)
 }
 
-fn fresh_name() -> Arc<str> {
+pub(crate) fn fresh_name() -> Arc<str> {
     // 62 random bits, enough apart from every other run's.
     let random = uuid::Uuid::now_v7().as_u128() as u64 & (u64::MAX >> 2);
     format!("conf_{random:016x}").into()

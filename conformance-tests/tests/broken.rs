@@ -1,70 +1,23 @@
 //! Proves that the suite can fail: backends that each break one law, and the
 //! cases that must notice.
 
+#[macro_use]
+mod common;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyqueue_conformance_tests::{CaseOutcome, Delegate, Fixture, Requirement, check, wrap};
+use anyqueue_conformance_tests::{CaseOutcome, Delegate, check, wrap};
 use anyqueue_core::{
     Backend, Cancelled, ClaimRequest, ClaimedJob, Enqueued, Error, ErrorKind, Filter, Flow,
     Holding, JobId, JobRecord, Listing, MaintainLimits, Maintained, NewJob, Operation, Outcome,
     Page, QueueCounts, QueueName, Retention, Settled, Settlement, State, Timestamp, Token,
     WaitRequest, async_trait,
 };
-use anyqueue_memory::MemoryBackend;
-
 #[cfg(feature = "faults")]
 mod checker;
 
-/// Memory inside a wrapper.
-struct Memory(fn(Arc<dyn Backend>) -> Arc<dyn Backend>);
-
-#[async_trait]
-impl Fixture for Memory {
-    fn name(&self) -> &str {
-        "memory, broken"
-    }
-    fn requirement(&self) -> Requirement {
-        Requirement::Required
-    }
-    async fn open(&self, store: &str) -> Result<Arc<dyn Backend>, Error> {
-        Ok((self.0)(MemoryBackend::connect(&format!(
-            "memory:{store}"
-        ))?))
-    }
-    async fn remove(&self, _store: &str) {}
-}
-
-/// The methods that all wrappers share.
-macro_rules! around {
-    () => {
-        fn inner(&self) -> &dyn Backend {
-            &*self.0
-        }
-        fn around(&self, inner: Arc<dyn Backend>) -> Arc<dyn Backend> {
-            wrap(Self(inner))
-        }
-    };
-}
-
-/// A test for each broken backend: at least one of the cases whose names start
-/// so must fail. Also the list of all of them.
-macro_rules! caught {
-    ($($test:ident: $broken:ident by $prefix:literal;)+) => {
-        $(#[test]
-        fn $test() {
-            let results = check(Memory(|memory| wrap($broken(memory))), $prefix);
-            let failed = results.iter().filter(|result| {
-                result.name.starts_with($prefix) && matches!(result.outcome, CaseOutcome::Failed(_))
-            });
-            let failed: Vec<_> = failed.map(|result| &result.name).collect();
-            println!("{} is caught by {failed:?}", stringify!($broken));
-            assert!(!failed.is_empty(), "not caught: {results:?}");
-        })+
-
-        const BROKEN: &[(&str, &str)] = &[$((stringify!($broken), $prefix)),+];
-    };
-}
+use common::{Memory, with_current_counters};
 
 caught! {
     gives_held_jobs: GivesHeldJobs by "claim_exclusive__a_held";
@@ -114,15 +67,6 @@ fn the_cases_pass_where_nothing_is_broken() {
     }
 }
 
-#[test]
-fn at_least_fourteen_backends_are_broken() {
-    let mut names: Vec<_> = BROKEN.iter().map(|(name, _)| name).collect();
-    names.sort_unstable();
-    names.dedup();
-    assert!(names.len() >= 14, "{names:?}");
-    assert_eq!(names.len(), BROKEN.len());
-}
-
 /// A held job as the claim of another worker would give it.
 fn held(job: JobRecord) -> ClaimedJob {
     ClaimedJob {
@@ -142,19 +86,6 @@ fn held(job: JobRecord) -> ClaimedJob {
         tags: job.tags,
         trace: job.trace,
     }
-}
-
-/// The settlements as if each token were the last that its job gave.
-async fn with_current_counters(
-    backend: &dyn Backend,
-    settlements: &[Settlement],
-) -> Result<Vec<Settlement>, Error> {
-    let ids: Vec<_> = settlements.iter().map(|one| one.token.id).collect();
-    let mut settlements = settlements.to_vec();
-    for (one, job) in settlements.iter_mut().zip(backend.get(&ids).await?) {
-        one.token.counter = job.map_or(one.token.counter, |job| job.counter);
-    }
-    Ok(settlements)
 }
 
 /// A claim that finds nothing gives a job that another worker holds.

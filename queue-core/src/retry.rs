@@ -106,7 +106,9 @@ impl Backoff {
                 let wait = base.saturating_mul(1_u32.checked_shl(nth).unwrap_or(u32::MAX));
                 let spread = f64::from((*jitter_percent).min(100)) / 100.0;
                 let factor = 1.0 + spread * (2.0 * fastrand::f64() - 1.0);
-                wait.min(*max).mul_f64(factor).min(*max)
+                let wait = wait.min(*max).as_secs_f64() * factor;
+                // The longest spans have no longer one.
+                Duration::try_from_secs_f64(wait).map_or(*max, |wait| wait.min(*max))
             }
             Self::Fixed { delay } => *delay,
             Self::Custom { delays } => {
@@ -149,6 +151,18 @@ mod tests {
                 wait >= plain * 0.8 && wait <= (plain * 1.2).min(3_600.0),
                 "{attempt}: {wait}"
             );
+        }
+    }
+
+    #[test]
+    fn the_longest_wait_has_no_jitter_upwards() {
+        let backoff = Backoff::Exponential {
+            base: Duration::MAX,
+            max: Duration::MAX,
+            jitter_percent: 100,
+        };
+        for attempt in [1, 2, 40, u32::MAX] {
+            let _ = backoff.delay_after(attempt);
         }
     }
 

@@ -95,13 +95,17 @@ impl Keys {
         .collect()
     }
 
-    /// The keys that were stored.
-    pub(super) fn from_stored(stored: Vec<HeldKey>) -> Self {
+    /// The keys that were stored; `None` where one is held twice.
+    pub(super) fn from_stored(stored: Vec<HeldKey>) -> Option<Self> {
         let mut keys = Self::default();
         for held in stored {
-            keys.hold((held.queue, held.key), held.holder);
+            let scope = (held.queue, held.key);
+            if keys.held.contains_key(&scope) {
+                return None;
+            }
+            keys.hold(scope, held.holder);
         }
-        keys
+        Some(keys)
     }
 
     fn hold(&mut self, scope: Scope, holder: Holder) {

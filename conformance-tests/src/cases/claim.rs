@@ -90,6 +90,9 @@ async fn other_queues_are_left_alone(store: Store) -> Verdict {
     let other = a.put(&job("other")).await?;
     let mine = a.put(&job("q")).await?;
     same("the claimed jobs", a.claim_ids("q", 9).await?, vec![mine])?;
+    // Nor where the named queues have nothing to give.
+    a.claims_none("q").await?;
+    a.claims_none("empty").await?;
     a.in_state(other, State::Ready).await.map(drop)
 }
 

@@ -1,7 +1,8 @@
 //! Faults, and the proof that none of them breaks a promise (the Cargo feature
 //! `faults`): a [`Proxy`] that cuts, stalls and swallows, [`servers`] that may
-//! be killed, an [`Authority`] for their certificates, a [`recording`](recording()) of what every process asked and was
-//! answered, and the [`check`](check()) of that [`history`].
+//! be killed, an [`Authority`] for their certificates, a
+//! [`recording`](recording()) of what every process asked and was answered, the
+//! [`check`](check()) of that [`history`], and the [`sweep`] of an exchange.
 
 mod certificates;
 mod check;
@@ -9,6 +10,7 @@ pub mod history;
 mod proxy;
 mod recording;
 pub mod servers;
+pub mod sweep;
 
 pub use certificates::{Authority, Certificate};
 pub use check::{Breach, Law, Verdict, check};
