@@ -55,6 +55,9 @@ async fn jobs_are_there_when_the_transaction_commits() {
 async fn jobs_are_there_through_a_pooler_in_transaction_mode() {
     let place = Place::new();
     let backend = place.store().await;
+    // A queue that is new to the store would make one transaction wait for the other.
+    let mut all = jobs(1);
+    backend.enqueue(&all).await.unwrap();
     let bouncer = Bouncer::to(&place.config.connect, &password(), 2);
     let options = place.config.connect.clone();
     let options = options.host("127.0.0.1").port(bouncer.port());
@@ -66,7 +69,6 @@ async fn jobs_are_there_through_a_pooler_in_transaction_mode() {
     for _ in 0..2 {
         conns.push(PgConnection::connect_with(&options).await.unwrap());
     }
-    let mut all = Vec::new();
     for _ in 0..3 {
         let [first, second] = conns.as_mut_slice() else {
             unreachable!()
