@@ -25,10 +25,14 @@ const ROUNDS: usize = 16;
 /// How many leases one round ends at most.
 const EXPIRED: u32 = 1_000;
 
+/// How many bytes of payloads a claim takes, the last one beyond it.
+const ANSWER: i64 = 16 << 20;
+
 /// Takes jobs; the law is [`Backend::claim`](anyqueue_core::Backend).
 ///
 /// One statement, unless a lease has run out: then that is ended first, and the
-/// claim made again.
+/// claim made again. Jobs with large payloads are taken by the [`ANSWER`], so
+/// that fewer than asked for may come while more are waiting: at least one.
 pub(crate) async fn claim(
     store: &Arc<Store>,
     request: &ClaimRequest,
@@ -49,6 +53,7 @@ pub(crate) async fn claim(
             running,
             look,
             worker,
+            ANSWER,
         );
         store.write(operation, Statement::Claim, args).await
     };
@@ -92,7 +97,7 @@ fn read(
         let now = rows::time(row, 0)?;
         let line: i32 = rows::get(row, 6)?;
         let queue = lines.names.get(&(line >> 2)).cloned();
-        let kind: &str = rows::get(row, 11)?;
+        let kind: &str = rows::get(row, 10)?;
         let kind = match kinds.get(kind) {
             Some(kind) => Kind::clone(kind),
             None => {
@@ -101,7 +106,8 @@ fn read(
                 checked
             }
         };
-        let place: (i64, i64, i64) = (rows::get(row, 9)?, rows::get(row, 7)?, rows::get(row, 8)?);
+        let turn = lines.numbers.iter().position(|number| *number == line);
+        let place: (_, i64, i64) = (turn, rows::get(row, 7)?, rows::get(row, 8)?);
         let number = i16::try_from(3 - (line & 3)).unwrap_or_default();
         let job = ClaimedJob {
             token: Token {
@@ -110,17 +116,17 @@ fn read(
             },
             queue: queue.ok_or_else(|| Failure::corrupt("queue"))?,
             kind,
-            payload: rows::payload(row, 15)?,
+            payload: rows::payload(row, 14)?,
             priority: rows::priority(number)?,
             attempt: rows::count(row, 4)?,
-            retry: rows::retry(row, 5, 12)?,
-            created_at: rows::time(row, 10)?,
+            retry: rows::retry(row, 5, 11)?,
+            created_at: rows::time(row, 9)?,
             due_at: rows::time(row, 7)?,
             lease_until: Timestamp::from_micros(now.as_micros() + rows::span(request.lease)),
-            tags: rows::tags(row, 14)?,
-            trace: rows::trace(row, 13)?,
+            tags: rows::tags(row, 13)?,
+            trace: rows::trace(row, 12)?,
         };
-        changes.job(job.token.id, rows::get(row, 16)?);
+        changes.job(job.token.id, rows::get(row, 15)?);
         jobs.push((place, job));
     }
     jobs.sort_by_key(|(place, _)| *place);

@@ -23,7 +23,7 @@ use crate::schema::Schema;
 /// | `schema=anyqueue` | the schema that holds the store's tables |
 /// | `pool=8` | the most connections of a handle, beside the one that listens |
 /// | `notify=on`, `off` | whether to listen for other processes' changes, or to look now and then |
-/// | `pooler=none`, `transaction` | a pooler in transaction mode (PgBouncer) is in between: nothing is kept on a connection, and `notify` is off |
+/// | `pooler=none`, `transaction` | a pooler in transaction mode (PgBouncer, any version) is in between: nothing is kept on a connection, and `notify` is off |
 /// | `statement_timeout=30` | seconds after which the server gives a statement up; 0: never |
 /// | `sslmode` | see below |
 /// | `sslrootcert`, `sslcert`, `sslkey` | files with the authority's certificate and the client's own |
@@ -33,7 +33,7 @@ use crate::schema::Schema;
 /// |---|---|
 /// | `disable` | without TLS |
 /// | `prefer` (default) | with TLS where the server offers it, its certificate unchecked: protects from nobody who can change packets |
-/// | `require`, `verify-full` | with TLS; certificate and host name are verified. (In libpq `require` verifies nothing.) |
+/// | `require`, `verify-full` | with TLS; certificate and host name are verified. The default where `sslrootcert` or `sslcert` is given. (In libpq `require` verifies nothing.) |
 /// | `verify-ca` | the same, but for the host name |
 /// | `no-verify` | with TLS, unchecked |
 #[derive(Clone)]
@@ -112,7 +112,7 @@ impl PostgresConfig {
         let rest = &url[scheme.len()..];
         let (server, options) = rest.split_once('?').unwrap_or((rest, ""));
         let mut plain = format!("postgres://{server}");
-        let mut own = Vec::new();
+        let (mut own, mut asks_for_tls) = (Vec::new(), false);
         for option in options.split('&').filter(|option| !option.is_empty()) {
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
             match key {
@@ -121,6 +121,8 @@ impl PostgresConfig {
                 }
                 "sslrootcert" | "sslcert" | "sslkey" | "host" | "hostaddr" | "port" | "dbname"
                 | "user" | "password" | "application_name" => {
+                    // Who names an authority or shows a certificate.
+                    asks_for_tls |= matches!(key, "sslrootcert" | "sslcert");
                     plain.push(if plain.contains('?') { '&' } else { '?' });
                     plain.push_str(option);
                 }
@@ -131,6 +133,9 @@ impl PostgresConfig {
         let connect = PgConnectOptions::from_str(&plain)
             .map_err(|_| invalid_url("the URL cannot be read; percent-encode what is special"))?;
         let mut config = Self::new(connect);
+        if asks_for_tls {
+            config.set("sslmode", "verify-full")?;
+        }
         for (key, value) in own {
             config.set(key, &value)?;
         }
@@ -267,6 +272,15 @@ mod tests {
         assert_eq!(config.schema, Schema::new("anyqueue").unwrap());
         assert_eq!((config.pool, config.wake), (8, Wake::Notify));
         assert!(matches!(config.connect.get_ssl_mode(), PgSslMode::Prefer));
+        let mode = |options: &str| {
+            let url = format!("postgres://u:sslcert=x@h/d{options}");
+            let config = PostgresConfig::from_url(&url).unwrap();
+            config.connect.get_ssl_mode()
+        };
+        assert!(matches!(mode(""), PgSslMode::Prefer));
+        assert!(matches!(mode("?sslrootcert=a.pem"), PgSslMode::VerifyFull));
+        let given = mode("?sslmode=verify-ca&sslrootcert=a.pem");
+        assert!(matches!(given, PgSslMode::VerifyCa));
     }
 
     #[test]

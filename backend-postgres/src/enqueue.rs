@@ -114,37 +114,67 @@ pub(crate) fn answers(part: &[NewJob], rows: &[PgRow]) -> Result<Vec<Enqueued>, 
     Ok(part.iter().map(answer).collect())
 }
 
+/// How many of the latest templates a job is compared with.
+const COMPARED: usize = 8;
+
 /// Jobs as a statement takes them: sorted by id.
 pub(crate) struct Batch<'a> {
     all: &'a [NewJob],
-    /// Place in the call, queue's number, job.
-    jobs: Vec<(i32, i32, &'a NewJob)>,
+    jobs: Vec<Item<'a>>,
+    /// What jobs have in common, shown by the first of them, and its queue's
+    /// number.
+    templates: Vec<(&'a NewJob, i32)>,
     /// Whether any has a unique key.
     pub(crate) keyed: bool,
+}
+
+struct Item<'a> {
+    job: &'a NewJob,
+    /// Its place in the call, from 1.
+    place: i32,
+    /// The place of its template, from 1.
+    template: i32,
 }
 
 impl<'a> Batch<'a> {
     /// A part of a call, which names each id once.
     pub(crate) fn new(all: &'a [NewJob], queue: impl Fn(&QueueName) -> i32) -> Self {
-        let place = |place| i32::try_from(place).unwrap_or(i32::MAX);
-        let jobs = all.iter().enumerate();
-        let mut jobs: Vec<_> = jobs
-            .map(|(n, job)| (place(n), queue(&job.queue), job))
-            .collect();
-        jobs.sort_unstable_by_key(|(_, _, job)| job.id);
+        let number = |place| i32::try_from(place).unwrap_or(i32::MAX);
+        let mut templates: Vec<(&NewJob, i32)> = Vec::new();
+        let mut jobs = Vec::with_capacity(all.len());
+        for (place, job) in all.iter().enumerate() {
+            let latest = templates.len().saturating_sub(COMPARED);
+            let known = templates[latest..]
+                .iter()
+                .rposition(|(other, _)| alike(job, other));
+            let template = known.map_or(templates.len(), |at| latest + at);
+            if template == templates.len() {
+                templates.push((job, queue(&job.queue)));
+            }
+            jobs.push(Item {
+                job,
+                place: number(place + 1),
+                template: number(template + 1),
+            });
+        }
+        jobs.sort_unstable_by_key(|item| item.job.id);
         let keyed = all.iter().any(|job| job.unique.is_some());
-        Self { all, jobs, keyed }
+        Self {
+            all,
+            jobs,
+            templates,
+            keyed,
+        }
     }
 
+    /// A value of each job.
     fn column<T>(&self, value: impl Fn(&'a NewJob) -> T) -> Vec<T> {
-        self.jobs.iter().map(|(_, _, job)| value(job)).collect()
+        self.jobs.iter().map(|item| value(item.job)).collect()
     }
 
-    fn texts(
-        &self,
-        value: impl Fn(&NewJob) -> Result<Option<String>, Failure>,
-    ) -> Result<Vec<Option<String>>, Failure> {
-        self.jobs.iter().map(|(_, _, job)| value(job)).collect()
+    /// A value of each template.
+    fn common<T>(&self, value: impl Fn(&'a NewJob) -> T) -> Vec<T> {
+        self.templates.iter().map(|(job, _)| value(job)).collect()
     }
 
     /// The parameters of `enqueue.sql`.
@@ -160,6 +190,8 @@ impl<'a> Batch<'a> {
             true => Ok(None),
             false => rows::to_json(&job.tags).map(Some),
         };
+        let policies: Vec<_> = self.common(policy).into_iter().collect::<Result<_, _>>()?;
+        let all_tags: Vec<_> = self.common(tags).into_iter().collect::<Result<_, _>>()?;
         let delay = |job: &NewJob| match job.schedule {
             Schedule::Now => Some(0),
             Schedule::After(delay) => Some(rows::span(delay)),
@@ -171,36 +203,36 @@ impl<'a> Batch<'a> {
         };
         let attempts = |job: &NewJob| i32::try_from(job.retry.max_attempts).unwrap_or(i32::MAX);
         let mut labels: Vec<(&str, Uuid)> = Vec::new();
-        for (_, _, job) in &self.jobs {
+        for Item { job, .. } in &self.jobs {
             labels.extend(job.tags.iter().map(|tag| (tag.as_str(), job.id.into())));
         }
         labels.sort_unstable();
         let (labels, labelled): (Vec<_>, Vec<_>) = labels.into_iter().unzip();
+        let places: Vec<i32> = self.jobs.iter().map(|item| item.place).collect();
+        let templates = self.jobs.iter().map(|item| item.template);
         Ok(args!(
             self.column(|job| Uuid::from(job.id)),
-            self.jobs
+            self.column(|job| job.payload.as_str()),
+            (self.templates.len() > 1).then(|| templates.collect::<Vec<_>>()),
+            (!places.is_sorted()).then_some(places),
+            unless_empty(self.column(|job| job.unique.as_ref().map(|unique| unique.key.as_str()))),
+            unless_empty(self.column(|job| job.trace.as_ref().map(|trace| trace.as_str()))),
+            unless_empty(self.column(at)),
+            self.templates
                 .iter()
-                .map(|(_, queue, _)| *queue)
+                .map(|(_, queue)| *queue)
                 .collect::<Vec<_>>(),
-            self.jobs
-                .iter()
-                .map(|(place, _, _)| *place)
-                .collect::<Vec<_>>(),
-            self.column(|job| i16::from(job.priority.as_u8())),
-            self.column(attempts),
-            self.column(|job| {
+            self.common(|job| i16::from(job.priority.as_u8())),
+            self.common(attempts),
+            self.common(|job| {
                 let policy = job.unique.as_ref().map(|unique| unique.policy);
                 policy == Some(UniquePolicy::WhileUnfinished)
             }),
-            self.column(|job| job.kind.as_str()),
-            unless_empty(self.column(|job| job.retry.backoff.to_stored())),
-            unless_empty(self.column(|job| job.unique.as_ref().map(|unique| unique.key.as_str()))),
-            unless_empty(self.texts(policy)?),
-            unless_empty(self.column(|job| job.trace.as_ref().map(|trace| trace.as_str()))),
-            unless_empty(self.texts(tags)?),
-            self.column(|job| job.payload.as_str()),
-            self.column(delay),
-            unless_empty(self.column(at)),
+            self.common(|job| job.kind.as_str()),
+            self.common(|job| job.retry.backoff.to_stored()),
+            policies,
+            all_tags,
+            self.common(delay),
             labels,
             labelled,
         ))
@@ -214,9 +246,26 @@ impl<'a> Batch<'a> {
             _ => None,
         };
         args::add(&mut args, fastrand::i64(..));
-        args::add(&mut args, self.column(period));
+        args::add(&mut args, self.common(period));
         Ok(args)
     }
+}
+
+/// Whether two jobs differ only in what is given for each: id, payload, unique
+/// key, trace and moment.
+fn alike(a: &NewJob, b: &NewJob) -> bool {
+    let policy = |job: &NewJob| job.unique.as_ref().map(|unique| unique.policy);
+    let delayed = match (a.schedule, b.schedule) {
+        (Schedule::At(_), Schedule::At(_)) => true,
+        (a, b) => a == b,
+    };
+    delayed
+        && a.kind == b.kind
+        && a.queue == b.queue
+        && a.priority == b.priority
+        && a.retry == b.retry
+        && policy(a) == policy(b)
+        && a.tags == b.tags
 }
 
 /// A column, or NULL in its place where all its values are NULL, as most are:

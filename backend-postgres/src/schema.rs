@@ -6,6 +6,7 @@ use std::fmt;
 use anyqueue_core::{Error, ErrorKind, InvalidName};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
+use crate::config::Pooler;
 use crate::error::{Failure, invalid_url};
 use crate::statements::render;
 
@@ -18,6 +19,7 @@ const MIGRATIONS: [(&str, &str); 1] = [("jobs", include_str!("../migrations/0001
 pub struct Schema {
     name: String,
     quoted: String,
+    pooler: Pooler,
 }
 
 impl Schema {
@@ -42,7 +44,26 @@ impl Schema {
             return Err(invalid_url(message));
         }
         let quoted = format!("\"{}\"", name.replace('"', "\"\""));
-        Ok(Self { name, quoted })
+        let pooler = Pooler::None;
+        Ok(Self {
+            name,
+            quoted,
+            pooler,
+        })
+    }
+
+    /// The same, for transactions of the application on connections through
+    /// this pooler: [`enqueue_in`](Self::enqueue_in) and
+    /// [`complete_in`](Self::complete_in) then prepare nothing on them.
+    #[must_use]
+    pub fn behind(mut self, pooler: Pooler) -> Self {
+        self.pooler = pooler;
+        self
+    }
+
+    /// What stands between the application's connections and the server.
+    pub(crate) fn pooler(&self) -> Pooler {
+        self.pooler
     }
 
     /// The name.
@@ -78,7 +99,12 @@ impl Default for Schema {
     fn default() -> Self {
         let name = "anyqueue".to_owned();
         let quoted = "\"anyqueue\"".to_owned();
-        Self { name, quoted }
+        let pooler = Pooler::None;
+        Self {
+            name,
+            quoted,
+            pooler,
+        }
     }
 }
 
@@ -100,10 +126,11 @@ impl From<InvalidName> for Failure {
 /// A store that is ready is only read, so that a user who may not create
 /// anything can prepare one that another has made.
 pub(crate) async fn migrate(conn: &mut PgConnection, schema: &Schema) -> Result<(), Failure> {
-    if version(conn, schema).await? == MIGRATIONS.len() {
-        return Ok(());
-    }
+    // Behind a pooler a statement is safe in a transaction only.
     let mut tx = conn.begin().await?;
+    if version(&mut tx, schema).await? == MIGRATIONS.len() {
+        return tx.commit().await.map_err(Failure::from);
+    }
     // Migrations may take long, and so may those of another process.
     sqlx::raw_sql("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
         .execute(&mut *tx)

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyqueue_core::{Durability, Error, ErrorKind, Operation, QueueName, WorkerId};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
-use sqlx::{Connection as _, PgConnection, Postgres, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Row as _, Transaction};
 
 use crate::args::args;
 use crate::config::{Pooler, PostgresConfig};
@@ -34,6 +34,18 @@ const FRESH: Duration = Duration::from_secs(3_600);
 
 /// After how many writes a fold of the counts is due.
 const FOLD_EVERY: u64 = 2_000;
+
+/// How connections plan. Every statement is made to be served by indexes, row by
+/// row. The planner's statistics of a queue are worth nothing: a table that was
+/// empty at the last look holds a million jobs now.
+const PLANNER: [(&str, &str); 6] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+    ("max_parallel_workers_per_gather", "0"),
+];
 
 /// A store, as one handle sees it. Handles do not share connections.
 #[derive(Debug)]
@@ -140,23 +152,15 @@ impl Store {
             options = options.application_name("anyqueue");
         }
         if config.pooler == Pooler::Transaction {
-            return options.statement_cache_capacity(0);
+            // The pooler refuses settings that it does not know of; see `begin`.
+            return options.statement_cache_capacity(0).extra_float_digits(None);
         }
-        let timeout = config
-            .statement_timeout
-            .map_or(0, |timeout| timeout.as_millis());
-        // Every statement is made to be served by indexes, row by row. The planner's statistics of a queue are worth nothing:
-        // a table that was empty at the last look holds a million jobs now.
-        options.options([
-            ("statement_timeout", timeout.to_string().as_str()),
-            ("lock_timeout", timeout.to_string().as_str()),
-            ("plan_cache_mode", "force_generic_plan"),
-            ("enable_seqscan", "off"),
-            ("enable_bitmapscan", "off"),
-            ("enable_mergejoin", "off"),
-            ("jit", "off"),
-            ("max_parallel_workers_per_gather", "0"),
-        ])
+        let timeout = self.timeout().to_string();
+        let timeouts = [
+            ("statement_timeout", timeout.as_str()),
+            ("lock_timeout", timeout.as_str()),
+        ];
+        options.options(timeouts.into_iter().chain(PLANNER))
     }
 
     pub(crate) fn pool(&self) -> &PgPool {
@@ -239,13 +243,48 @@ impl Store {
         conn: &mut PgConnection,
         steps: Vec<(Statement, PgArguments)>,
     ) -> Result<Vec<Vec<PgRow>>, Failure> {
-        let mut tx = conn.begin().await?;
+        let mut tx = self.begin(conn).await?;
         let mut answers = Vec::with_capacity(steps.len());
         for (statement, args) in steps {
-            answers.push(self.execute(&mut tx, statement, args).await?);
+            match self.execute(&mut tx, statement, args).await {
+                Ok(rows) => answers.push(rows),
+                Err(failure) => {
+                    if !failure.broken {
+                        tx.rollback().await?;
+                    }
+                    return Err(failure);
+                }
+            }
         }
         tx.commit().await?;
         Ok(answers)
+    }
+
+    async fn begin<'a>(
+        &self,
+        conn: &'a mut PgConnection,
+    ) -> Result<Transaction<'a, Postgres>, Failure> {
+        if self.config.pooler == Pooler::None {
+            return Ok(conn.begin().await?);
+        }
+        // What a connection of ours has from its start on, for this transaction.
+        let timeout = self.timeout();
+        let mut begin = format!(
+            "BEGIN; SET LOCAL statement_timeout = {timeout}; SET LOCAL lock_timeout = {timeout}"
+        );
+        for (name, value) in PLANNER {
+            begin.push_str("; SET LOCAL ");
+            begin.push_str(name);
+            begin.push_str(" = ");
+            begin.push_str(value);
+        }
+        Ok(conn.begin_with(AssertSqlSafe(begin)).await?)
+    }
+
+    /// When the server gives a statement up, in milliseconds; 0: never.
+    fn timeout(&self) -> u128 {
+        let timeout = self.config.statement_timeout;
+        timeout.map_or(0, |timeout| timeout.as_millis())
     }
 
     /// As [`read`](Self::read), its failure not yet judged.
@@ -257,7 +296,7 @@ impl Store {
         let store = Arc::clone(self);
         finish(async move {
             let mut conn = store.acquire().await?;
-            let done = store.execute(&mut conn, statement, args).await;
+            let done = store.alone(&mut conn, statement, args).await;
             store.judge_connection(conn, done)
         })
         .await
@@ -271,14 +310,33 @@ impl Store {
         let store = Arc::clone(self);
         finish(async move {
             let mut conn = store.acquire().await?;
-            let done = store.execute(&mut conn, statement, args).await;
+            let done = store.alone(&mut conn, statement, args).await;
             store.judge_connection(conn, done.map_err(Failure::after_send))
         })
         .await
     }
 
+    /// Makes one call that is a transaction of its own.
+    ///
+    /// The driver has a statement parsed in one step and executed in another.
+    /// Between the two a pooler could give the connection's server to another
+    /// client, whose statement would then be executed: there the two are one
+    /// transaction by name.
+    async fn alone(
+        &self,
+        conn: &mut PgConnection,
+        statement: Statement,
+        args: PgArguments,
+    ) -> Result<Vec<PgRow>, Failure> {
+        if self.config.pooler == Pooler::None {
+            return self.execute(conn, statement, args).await;
+        }
+        let answers = self.steps(conn, vec![(statement, args)]).await?;
+        Ok(answers.into_iter().next().unwrap_or_default())
+    }
+
     /// Makes one call on this connection.
-    pub(crate) async fn execute(
+    async fn execute(
         &self,
         conn: &mut PgConnection,
         statement: Statement,

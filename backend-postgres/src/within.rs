@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use sqlx::postgres::{PgArguments, PgRow};
 
 use crate::args::args;
+use crate::config::Pooler;
 use crate::enqueue::{Batch, answers, parts, queue_names};
 use crate::error::Failure;
 use crate::rows;
@@ -43,7 +44,8 @@ impl Schema {
     /// they are there when it commits, and never were when it rolls back. A
     /// `&mut Transaction` is given as `&mut *tx`.
     ///
-    /// The schema must be that of a prepared store. Workers are notified by the
+    /// The schema must be that of a prepared store. Through a pooler in
+    /// transaction mode give [`behind`](Self::behind). Workers are notified by the
     /// commit. NOTIFY takes a lock of the whole server for its length, so that
     /// commits of many such transactions queue up.
     ///
@@ -166,7 +168,8 @@ impl Schema {
     async fn notify(&self, conn: &mut PgConnection, payload: String) -> Result<(), Failure> {
         let query = sqlx::query("SELECT pg_notify($1, $2)")
             .bind(self.channel())
-            .bind(payload);
+            .bind(payload)
+            .persistent(self.pooler() == Pooler::None);
         query.execute(conn).await?;
         Ok(())
     }
@@ -177,8 +180,8 @@ impl Schema {
         statement: Statement,
         args: PgArguments,
     ) -> Result<Vec<PgRow>, Failure> {
-        Ok(sqlx::query_with(text(statement, self), args)
-            .fetch_all(conn)
-            .await?)
+        let query = sqlx::query_with(text(statement, self), args);
+        let query = query.persistent(self.pooler() == Pooler::None);
+        Ok(query.fetch_all(conn).await?)
     }
 }

@@ -6,8 +6,10 @@ use anyqueue_core::{
     Backend as _, Enqueued, ErrorKind, QueueName, Settled, State, Unique, UniqueKey, UniquePolicy,
     WaitRequest, WorkerId,
 };
+use anyqueue_postgres::Pooler;
 use anyqueue_postgres::sqlx::{Connection as _, PgConnection, Row as _, query, raw_sql};
-use common::{HANG, Place, claim, complete, count, created, jobs, result};
+use common::pooler::Bouncer;
+use common::{HANG, Place, claim, complete, count, created, jobs, password, result};
 
 async fn application(place: &Place) -> PgConnection {
     let mut conn = place.connection().await;
@@ -47,6 +49,49 @@ async fn jobs_are_there_when_the_transaction_commits() {
     backend.settle(&complete(&claimed)).await.unwrap();
     assert_eq!(count(&backend, State::Completed).await, 3);
     assert_eq!(orders(&mut conn).await, 1);
+}
+
+#[tokio::test]
+async fn jobs_are_there_through_a_pooler_in_transaction_mode() {
+    let place = Place::new();
+    let backend = place.store().await;
+    // A queue that is new to the store would make one transaction wait for the other.
+    let mut all = jobs(1);
+    backend.enqueue(&all).await.unwrap();
+    let bouncer = Bouncer::to(&place.config.connect, &password(), 2);
+    let options = place.config.connect.clone();
+    let options = options.host("127.0.0.1").port(bouncer.port());
+    let options = options.statement_cache_capacity(0).extra_float_digits(None);
+    let schema = place.config.schema.clone().behind(Pooler::Transaction);
+    // Two connections of the application take turns on two of the server: a
+    // name of a statement that one gave would meet the other's.
+    let mut conns = Vec::new();
+    for _ in 0..2 {
+        conns.push(PgConnection::connect_with(&options).await.unwrap());
+    }
+    for _ in 0..3 {
+        let [first, second] = conns.as_mut_slice() else {
+            unreachable!()
+        };
+        let (mut one, mut other) = (first.begin().await.unwrap(), second.begin().await.unwrap());
+        for tx in [&mut one, &mut other] {
+            let new = jobs(2);
+            let answers = schema.enqueue_in(tx, &new).await.unwrap();
+            assert_eq!(answers, created(&new));
+            all.extend(new);
+        }
+        other.commit().await.unwrap();
+        one.commit().await.unwrap();
+    }
+    let claimed = claim(&backend, 100).await;
+    assert_eq!(claimed.len(), all.len(), "{}", bouncer.log());
+    for job in &claimed {
+        let mut tx = conns[0].begin().await.unwrap();
+        let settled = schema.complete_in(&mut tx, job.token, &result()).await;
+        assert_eq!(settled.unwrap(), Settled::Accepted);
+        tx.commit().await.unwrap();
+    }
+    assert_eq!(count(&backend, State::Completed).await, all.len() as u64);
 }
 
 #[tokio::test]

@@ -77,6 +77,8 @@ async fn speed(store: &str, rounds: usize) -> Result<(), Failure> {
     let insert = table.base("bare insert");
     let many = table.beside("enqueue_many, 500 a call", insert);
     let two = table.beside("enqueue_many, 500 a call, from 2 tasks", insert);
+    let large = table.beside("enqueue_many, 1,000 a call", insert);
+    let two_large = table.beside("enqueue_many, 1,000 a call, from 2 tasks", insert);
     let singly = table.beside("enqueue, one by one from 64 tasks", insert);
     let bare_singly = table.base("bare insert, one a transaction, from 64 tasks");
     let beside_singly = table.beside("enqueue, the same", bare_singly);
@@ -104,6 +106,10 @@ async fn speed(store: &str, rounds: usize) -> Result<(), Failure> {
             table.add(beside_singly, single);
         }
         table.add(two, rate(JOBS, ours::enqueue_many(&client, JOBS, 2)).await?);
+        for (row, tasks) in [(large, 1), (two_large, 2)] {
+            let enqueue = ours::enqueue_batches(&client, JOBS, 1_000, tasks);
+            table.add(row, rate(JOBS, enqueue).await?);
+        }
     }
     println!("{store}, {JOBS} jobs a round, {rounds} rounds, thousand jobs/s\n\n{table}");
     Ok(())

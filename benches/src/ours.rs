@@ -28,8 +28,18 @@ fn job() -> Noop {
 
 /// Enqueues by calls of [`BATCH`] jobs, from this many tasks.
 pub(crate) async fn enqueue_many(client: &Client, jobs: usize, tasks: usize) -> Result<(), Error> {
-    in_tasks(client, jobs / BATCH, tasks, |client| async move {
-        let built: Vec<NewJob> = (0..BATCH)
+    enqueue_batches(client, jobs, BATCH, tasks).await
+}
+
+/// Enqueues by calls of this many jobs, from this many tasks.
+pub(crate) async fn enqueue_batches(
+    client: &Client,
+    jobs: usize,
+    batch: usize,
+    tasks: usize,
+) -> Result<(), Error> {
+    in_tasks(client, jobs / batch, tasks, move |client| async move {
+        let built: Vec<NewJob> = (0..batch)
             .map(|_| client.job(job()).build())
             .collect::<Result<_, _>>()?;
         client.enqueue_many(&built).await.map(drop)
@@ -82,10 +92,18 @@ pub(crate) async fn drain(client: &Client, jobs: usize) -> Result<(), Error> {
         let counts = client.counts().await?;
         Ok::<u64, Error>(counts.iter().map(|q| q.counts.get(State::Completed)).sum())
     };
-    let goal = settled().await? + jobs as u64;
+    let before = settled().await?;
     let worker = Worker::new(client).register(noop).start()?;
-    while settled().await? < goal {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    let begun = Instant::now();
+    // Seldom while much is left: each look costs the store something. The last
+    // ones come a millisecond apart.
+    loop {
+        let done = settled().await? - before;
+        if done >= jobs as u64 {
+            break;
+        }
+        let left = begun.elapsed().as_secs_f64() * (jobs as f64 / done.max(1) as f64 - 1.0);
+        tokio::time::sleep(Duration::from_secs_f64((left / 2.0).clamp(0.001, 0.05))).await;
     }
     worker.shutdown().await;
     Ok(())

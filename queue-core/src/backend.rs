@@ -99,7 +99,8 @@ pub trait Backend: Send + Sync + 'static {
     ///   `scheduled` jobs are claimable; promoting them in bounded steps may
     ///   relax the order among jobs that became due just now.
     /// - **claim limit**: at most `limit` jobs, from the named queues only,
-    ///   visited in the request's order. Paused queues give none.
+    ///   visited in the request's order. Paused queues give none. A store may
+    ///   bound an answer's bytes and give fewer than it could, never none.
     /// - **lease expiry**: a job whose lease has run out is claimable again
     ///   without anyone's help, its original due time giving its place. The
     ///   error "lease expired" is kept for that attempt. Where no attempt is

@@ -121,6 +121,9 @@ async fn drain<I, A>(flushing: Flushing<I, A>) {
             // A caller that is gone needs no answer.
             let _ = answer.send(result);
         }
+        // Who was answered often asks again at once: then the next batch holds
+        // all callers, where without this it would hold those of the other half.
+        tokio::task::yield_now().await;
     }
 }
 

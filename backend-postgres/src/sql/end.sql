@@ -3,12 +3,9 @@
 -- changed meanwhile. One statement: all of it or nothing. By primary key, each job
 -- once, sorted by id.
 WITH t AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now),
-new AS MATERIALIZED (
-    SELECT * FROM unnest($1::uuid[], $2::int8[], $3::int2[], $4::text[])
-        AS u (id, counter, kind, text)
-),
 gone AS (
-    DELETE FROM {s}.live AS j USING new
+    DELETE FROM {s}.live AS j
+    USING unnest($1::uuid[], $2::int8[], $3::int2[], $4::text[]) AS new (id, counter, kind, text)
     WHERE j.id = new.id AND j.counter = new.counter AND j.state = 2
     RETURNING j.id, j.due_at, j.claimed_at, j.counter, j.ord, j.line, j.attempt, j.flagged,
               j.keyed, new.kind, new.text

@@ -2,17 +2,28 @@
 -- on an id that is known; the caller then asks again with enqueue_known.sql. Rows
 -- come sorted by id, so that calls which share ids wait in one order and cannot
 -- deadlock. A microsecond has 2,048 places in the order of enqueues (from the year
--- 2020 on: enough until 2162). $3: the place in the call, $14: delay, $15: moment.
+-- 2020 on: enough until 2162). What jobs of a call have in common ($8 to $16) is given
+-- once, and $3 says which of it each has: an array a column for all jobs costs more
+-- than their rows. $3, $4 (the place in the call), $5, $6 and $7 (moment) are NULL
+-- where every job has the first, its own, or none. $16: delay.
 WITH t AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now),
 new AS MATERIALIZED (
-    SELECT u.id, u.queue, u.ord, u.priority, u.max_attempts, u.keyed, u.kind, u.backoff,
-           u.unique_key, u.unique_policy, u.trace, u.tags, u.payload, t.now,
-           greatest(coalesce(u.at, t.now + u.delay), t.now) AS due_at
-    FROM t, unnest($1::uuid[], $2::int4[], $3::int4[], $4::int2[], $5::int4[], $6::bool[],
-                   $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-                   $13::text[], $14::int8[], $15::int8[])
-        AS u (id, queue, ord, priority, max_attempts, keyed, kind, backoff, unique_key,
-              unique_policy, trace, tags, payload, delay, at)
+    SELECT c.*, greatest(coalesce(c.at, c.now + c.delay), c.now) AS due_at
+    FROM (
+        SELECT u.id, u.payload, u.unique_key, u.trace, u.at, t.now, coalesce(u.place, u.n) AS ord,
+               ($8::int4[])[coalesce(u.k, 1)] AS queue,
+               ($9::int2[])[coalesce(u.k, 1)] AS priority,
+               ($10::int4[])[coalesce(u.k, 1)] AS max_attempts,
+               ($11::bool[])[coalesce(u.k, 1)] AS keyed,
+               ($12::text[])[coalesce(u.k, 1)] AS kind,
+               ($13::text[])[coalesce(u.k, 1)] AS backoff,
+               ($14::text[])[coalesce(u.k, 1)] AS unique_policy,
+               ($15::text[])[coalesce(u.k, 1)] AS tags,
+               ($16::int8[])[coalesce(u.k, 1)] AS delay
+        FROM t, unnest($1::uuid[], $2::text[], $3::int4[], $4::int4[], $5::text[], $6::text[],
+                       $7::int8[])
+            WITH ORDINALITY AS u (id, payload, k, place, unique_key, trace, at, n)
+    ) AS c
 ),
 body AS (
     INSERT INTO {s}.bodies (id, created_at, queue, max_attempts, priority, keyed, kind, backoff,
@@ -22,15 +33,15 @@ body AS (
     FROM new
 ),
 live AS (
-    INSERT INTO {s}.live (id, due_at, line, ord, max_attempts, state, keyed, later)
+    INSERT INTO {s}.live (id, due_at, line, ord, max_attempts, size, state, keyed, later)
     SELECT id, due_at, queue * 4 + 3 - priority,
-           (now - 1577836800000000) * 2048 + ord, max_attempts,
+           (now - 1577836800000000) * 2048 + ord, max_attempts, octet_length(payload),
            CASE WHEN due_at > now THEN 0 ELSE 1 END, keyed, due_at > now
     FROM new
 ),
 tag AS (
     INSERT INTO {s}.tags (tag, id)
-    SELECT tag, id FROM unnest($16::text[], $17::uuid[]) AS u (tag, id)
+    SELECT tag, id FROM unnest($17::text[], $18::uuid[]) AS u (tag, id)
     ON CONFLICT DO NOTHING
 )
 INSERT INTO {s}.deltas (queue, scheduled, ready)

@@ -8,7 +8,7 @@ found AS MATERIALIZED (
     ORDER BY f.id FOR UPDATE OF f
 ),
 job AS MATERIALIZED (
-    SELECT found.*, b.keyed, b.unique_key, b.max_attempts
+    SELECT found.*, b.keyed, b.unique_key, b.max_attempts, octet_length(b.payload) AS size
     FROM found JOIN {s}.bodies AS b ON b.id = found.id
 ),
 taken AS (
@@ -32,8 +32,8 @@ gone AS (
 ),
 live AS (
     INSERT INTO {s}.live (id, due_at, claimed_at, counter, settled_counter, line, ord,
-                          max_attempts, state, settled_kind, keyed, later, snooze_reason)
-    SELECT id, now, claimed_at, counter, settled_counter, line, ord, max_attempts, 1,
+                          max_attempts, size, state, settled_kind, keyed, later, snooze_reason)
+    SELECT id, now, claimed_at, counter, settled_counter, line, ord, max_attempts, size, 1,
            settled_kind, keyed, false, snooze_reason
     FROM winner, t WHERE holder IS NULL OR holder = id
 ),

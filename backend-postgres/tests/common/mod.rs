@@ -1,6 +1,7 @@
 //! A schema of one test, and servers of a test's own.
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub(crate) mod pooler;
 pub(crate) mod proxy;
 pub(crate) mod server;
 
@@ -72,6 +73,16 @@ impl Drop for Place {
         });
         let _ = thread.join();
     }
+}
+
+/// The password in the URL of the server for tests.
+pub(crate) fn password() -> String {
+    let url = std::env::var(URL).unwrap_or_default();
+    let user = url
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split_once('@'));
+    let password = user.and_then(|(user, _)| user.split_once(':'));
+    password.map_or("", |(_, password)| password).to_owned()
 }
 
 /// New jobs of the default queue.

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, chown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(crate) struct Server {
     directory: tempfile::TempDir,
     bin: PathBuf,
     port: u16,
-    settings: Vec<&'static str>,
+    settings: Vec<String>,
     child: Option<Child>,
 }
 
@@ -24,31 +24,13 @@ impl Server {
     /// A missing PostgreSQL is a failure: nothing was shown.
     pub(crate) fn new() -> Self {
         let bin = bin().expect("PostgreSQL is installed: initdb is on the path");
-        let directory = tempfile::Builder::new()
-            .prefix("anyqueue-")
-            .tempdir()
-            .unwrap();
-        if is_root() {
-            let id = |flag| {
-                let id = Command::new("id").args([flag, USER]).output().unwrap();
-                String::from_utf8(id.stdout)
-                    .unwrap()
-                    .trim()
-                    .parse()
-                    .unwrap()
-            };
-            chown(directory.path(), Some(id("-u")), Some(id("-g"))).unwrap();
-        }
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let directory = directory();
+        let port = free_port();
         let server = Self {
             directory,
             bin,
             port,
-            settings: vec!["fsync=on", "full_page_writes=on"],
+            settings: vec!["fsync=on".to_owned(), "full_page_writes=on".to_owned()],
             child: None,
         };
         let made = server
@@ -68,8 +50,13 @@ impl Server {
     }
 
     /// A setting from the next start on.
-    pub(crate) fn set(&mut self, setting: &'static str) {
-        self.settings.push(setting);
+    pub(crate) fn set(&mut self, setting: &str) {
+        self.settings.push(setting.to_owned());
+    }
+
+    /// A directory of its own, for files that it is to read.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     fn data(&self) -> PathBuf {
@@ -78,15 +65,7 @@ impl Server {
 
     /// A program of PostgreSQL, as a user whom it accepts.
     fn command(&self, program: &str) -> Command {
-        let program = self.bin.join(program);
-        let mut command = if is_root() {
-            let mut command = Command::new("setpriv");
-            command.args([&format!("--reuid={USER}"), &format!("--regid={USER}")]);
-            command.args(["--init-groups", "--"]).arg(program);
-            command
-        } else {
-            Command::new(program)
-        };
+        let mut command = as_user(&self.bin.join(program));
         command.current_dir(self.directory.path());
         command
     }
@@ -103,7 +82,10 @@ impl Server {
                 .arg(self.data())
                 .args(["-p", &self.port.to_string()]);
             let here = ["listen_addresses=127.0.0.1", "unix_socket_directories="];
-            for setting in here.iter().chain(&self.settings) {
+            for setting in here
+                .into_iter()
+                .chain(self.settings.iter().map(String::as_str))
+            {
                 command.args(["-c", setting]);
             }
             let log = std::fs::File::create(self.directory.path().join("log")).unwrap();
@@ -176,6 +158,42 @@ fn children(parent: u32) -> Vec<u32> {
         of == Some(parent)
     })
     .collect()
+}
+
+/// A program, as a user whom it accepts.
+pub(crate) fn as_user(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args([&format!("--reuid={USER}"), &format!("--regid={USER}")]);
+    command.args(["--init-groups", "--"]).arg(program);
+    command
+}
+
+/// A directory that [`USER`] may use.
+pub(crate) fn directory() -> tempfile::TempDir {
+    let directory = tempfile::Builder::new().prefix("anyqueue-").tempdir();
+    let directory = directory.unwrap();
+    give(directory.path());
+    directory
+}
+
+/// Gives a file to [`USER`].
+pub(crate) fn give(path: &Path) {
+    if is_root() {
+        let id = |flag| {
+            let id = Command::new("id").args([flag, USER]).output().unwrap();
+            let id = String::from_utf8(id.stdout).unwrap();
+            id.trim().parse().unwrap()
+        };
+        chown(path, Some(id("-u")), Some(id("-g"))).unwrap();
+    }
+}
+
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 fn is_root() -> bool {
