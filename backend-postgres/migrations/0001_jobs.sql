@@ -58,7 +58,7 @@ CREATE TABLE {s}.bodies (
 -- Where an unfinished job is in its life: short rows. A job leaves for `finished`
 -- at its end. `line` is queue * 4 + 3 - priority: the order of claims is line,
 -- due_at, ord. Neither a claim nor a heartbeat changes a column that is in an
--- index, and pages keep room for the second version: both are HOT, and no index
+-- index, and pages keep room for a second version, which is longer: both are HOT, and no index
 -- grows by them.
 CREATE TABLE {s}.live (
     id              uuid NOT NULL PRIMARY KEY,
@@ -81,7 +81,7 @@ CREATE TABLE {s}.live (
     flagged         bool NOT NULL DEFAULT false, -- its cancellation was requested
     back            bool NOT NULL DEFAULT false, -- waits again in the place it had
     snooze_reason   text
-) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
+) WITH (fillfactor = 42, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000000000,
         autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX waiting ON {s}.live (line, due_at, ord);

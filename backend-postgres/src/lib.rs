@@ -87,19 +87,18 @@
 //!
 //! | | anyqueue | Bare | Ratio |
 //! |---|---|---|---|
-//! | drain, 100,000 jobs; bare: claim 500 and delete, 4 connections | 66.0 (61.3–68.3) | 94.8 (90.7–96.4) | 0.71 |
-//! | enqueue, 500 a call, from 2 tasks; bare: unnest of 1,000 | 134.9 (125.8–138.9) | 173.7 (167.4–183.4) | 0.74 |
-//! | enqueue, 500 a call, from 1 task | 98.8 (89.8–101.5) | 173.7 (167.4–183.4) | 0.55 |
-//! | enqueue, one by one from 64 tasks; bare: a transaction each | 43.4 (43.1–43.5) | 11.4 (11.0–11.5) | 3.80 |
+//! | drain, 100,000 jobs; bare: claim 500 and delete, 4 connections | 73.5 (73.2–76.3) | 86.3 (80.2–88.8) | 0.86 |
+//! | enqueue, 1,000 a call, from 2 tasks; bare: unnest of 1,000 | 172.5 (171.4–175.8) | 184.8 (150.7–188.9) | 0.95 |
+//! | enqueue, 500 a call, from 2 tasks | 152.2 (137.0–156.2) | 184.8 (150.7–188.9) | 0.85 |
+//! | enqueue, 1,000 a call, from 1 task | 130.4 (127.4–134.4) | 184.8 (150.7–188.9) | 0.69 |
+//! | enqueue, one by one from 64 tasks; bare: a transaction each | 50.7 (47.2–55.3) | 11.3 (11.3–11.3) | 4.49 |
 //!
 //! From the call of `enqueue` to the handler's start, at 200 jobs/s: median
 //! 1.7 ms, 99 % within 4.3 ms. A drain beside 1,000,000 waiting jobs is as fast
-//! as beside 10,000: 55.4 (54.6–55.4) and 58.8 (51.1–58.8). Beside a transaction
-//! that pins the horizon, 1,000 jobs/s went through for 110 s without a slope:
-//! median pick-up 4.7 ms in the first ten seconds, 4.9 ms in the last.
+//! as beside 10,000: 55.4 (54.6–55.4) and 58.8 (51.1–58.8).
 //!
-//! WAL without full pages: 565 bytes a job for the enqueue, 211 for the claim,
-//! 285 for the settle, in batches of 500. The claim wrote 429 while it was not
+//! WAL without full pages: 575 bytes a job for the enqueue, 213 for the claim,
+//! 288 for the settle, in batches of 500. The claim wrote 429 while it was not
 //! HOT, and the drain then ran at 50.5 thousand jobs a second.
 //!
 //! [`Durability::Host`]: anyqueue_core::Durability::Host

@@ -99,6 +99,17 @@ async fn no_statement_walks_the_jobs() {
                 .any(|(of, table)| of == name && step.contains(table));
             assert!(allowed, "{name}: {step}");
         }
+        for (step, next) in plan.iter().zip(plan.iter().skip(1).chain([&String::new()])) {
+            let of_jobs = |table: &&str| step.contains(&format!(" on {table} "));
+            let whole = step.contains("Index") && step.contains(" using ");
+            if whole
+                && !next.contains("Index Cond")
+                && ["live", "bodies", "finished"].iter().any(of_jobs)
+            {
+                // Lists end with their page.
+                assert_eq!(name, "list_all", "walks an index from its start: {step}");
+            }
+        }
         if name == "claim" {
             let walks = |step: &String| step.contains("Index Scan using waiting on live");
             assert!(plan.iter().any(walks), "{plan:#?}");

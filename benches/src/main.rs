@@ -12,13 +12,17 @@
 //! - `backlog`: drain beside 10,000 and beside 1,000,000 waiting jobs;
 //! - `retained`: a process's start and memory beside finished jobs.
 //!
+//! `lab …` measures the peers as well, and makes the report; see the README.
+//!
 //! The bare loop keeps nothing but jobs: no progress, results, errors, unique
 //! keys, counts or lists.
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
 
 mod bare;
+mod lab;
 mod ours;
 mod retained;
+mod servers;
 mod table;
 
 use std::future::Future;
@@ -37,7 +41,13 @@ const LONG_DRAIN: usize = 100_000;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let mut args = std::env::args().skip(1);
+    let all: Vec<String> = std::env::args().skip(1).collect();
+    match all.first().map(String::as_str) {
+        Some("lab") => return lab::lab(&all[1..]).await,
+        Some("lab-child") => return lab::child(all.get(1).map_or("", String::as_str)).await,
+        _ => {}
+    }
+    let mut args = all.into_iter();
     let store = args.next().unwrap_or_else(|| "sqlite".to_owned());
     let measure = args.next().unwrap_or_else(|| "speed".to_owned());
     let rounds: usize = args.next().map_or(Ok(5), |text| text.parse())?;

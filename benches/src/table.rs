@@ -69,7 +69,7 @@ impl fmt::Display for Table {
 }
 
 /// Least, median and greatest of some figures.
-fn spread(figures: &[f64]) -> (f64, f64, f64) {
+pub(crate) fn spread(figures: &[f64]) -> (f64, f64, f64) {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     (

@@ -3,7 +3,9 @@
 -- and by primary key for the jobs that a row of `held` names ($4: how far ahead to look
 -- for rows whose jobs are all gone). Jobs that are locked are being settled, extended or
 -- ended by another call: they and their row are left to the next look. A row whose jobs'
--- leases were extended moves on to the end of the first of them.
+-- leases were extended moves on to the end of the first of them. LATERAL and LIMIT have
+-- each job looked up by its id: a plan made while the table was small, and kept, read
+-- all of it at every look.
 WITH t AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now),
 due AS MATERIALIZED (
     SELECT h.ctid AS place, h.look_at, h.worker, h.ids FROM {s}.held AS h
@@ -12,13 +14,17 @@ due AS MATERIALIZED (
 ),
 running AS MATERIALIZED (
     SELECT due.place, due.look_at, j.id
-    FROM due CROSS JOIN LATERAL unnest(due.ids) AS u (id)
-    JOIN {s}.live AS j ON j.id = u.id AND j.state = 2 AND j.look_at = due.look_at
+    FROM due CROSS JOIN LATERAL unnest(due.ids) AS u (id) CROSS JOIN LATERAL (
+        SELECT l.id FROM {s}.live AS l
+        WHERE l.id = u.id AND l.state = 2 AND l.look_at = due.look_at LIMIT 1
+    ) AS j
 ),
 locked AS MATERIALIZED (
-    SELECT j.*, running.place FROM running JOIN {s}.live AS j
-        ON j.id = running.id AND j.state = 2 AND j.look_at = running.look_at
-    FOR UPDATE OF j SKIP LOCKED
+    SELECT j.*, running.place FROM running CROSS JOIN LATERAL (
+        SELECT * FROM {s}.live AS l
+        WHERE l.id = running.id AND l.state = 2 AND l.look_at = running.look_at
+        LIMIT 1 FOR UPDATE SKIP LOCKED
+    ) AS j
 ),
 over AS MATERIALIZED (
     SELECT locked.*, CASE WHEN flagged THEN 5 WHEN attempt >= max_attempts THEN 4

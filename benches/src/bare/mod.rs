@@ -8,6 +8,7 @@ mod sqlite;
 
 use std::any::Any;
 use std::error::Error;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyqueue::async_trait;
 
@@ -34,7 +35,8 @@ pub(crate) trait Bare: Send {
         Err("this store has no horizon".into())
     }
 
-    /// Claims [`BATCH`] jobs and settles them, until that many are settled.
+    /// Claims [`BATCH`] jobs and settles them, until that many are settled; there
+    /// may be more.
     async fn drain(&mut self, jobs: usize) -> Result<(), Failure>;
 }
 
@@ -60,7 +62,15 @@ pub(crate) async fn open(store: &str) -> Result<Round, Failure> {
     }
 }
 
-/// A payload as ours and the bare loops store it: 100 bytes of JSON.
+/// Bytes of a payload.
+static PAYLOAD: AtomicUsize = AtomicUsize::new(100);
+
+/// From now on the bare loops' payloads are of so many bytes.
+pub(crate) fn set_payload(bytes: usize) {
+    PAYLOAD.store(bytes, Ordering::Relaxed);
+}
+
+/// A payload as ours and the bare loops store it: JSON, of 100 bytes unless told.
 pub(crate) fn payload() -> String {
-    format!("\"{}\"", "x".repeat(98))
+    format!("\"{}\"", "x".repeat(PAYLOAD.load(Ordering::Relaxed) - 2))
 }

@@ -2,6 +2,8 @@
 //! four connections. A claim deletes the jobs: nothing is kept of them.
 
 use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyqueue::async_trait;
@@ -144,19 +146,20 @@ impl Bare for Store {
 
     /// Over [`CONNECTIONS`] connections.
     async fn drain(&mut self, jobs: usize) -> Result<(), Failure> {
+        // Other jobs may wait beside these.
+        let batches = Arc::new(AtomicUsize::new(jobs.div_ceil(BATCH)));
         let loops: Vec<_> = (0..CONNECTIONS)
             .map(|_| {
-                let pool = self.pool.clone();
+                let (pool, batches) = (self.pool.clone(), Arc::clone(&batches));
                 tokio::spawn(async move {
                     let mut done = 0;
-                    loop {
+                    let less = |left: usize| left.checked_sub(1);
+                    let order = Ordering::Relaxed;
+                    while batches.fetch_update(order, order, less).is_ok() {
                         let claim = sqlx::query(CLAIM).bind(i64::try_from(BATCH)?);
-                        let claimed = claim.fetch_all(&pool).await?.len();
-                        done += claimed;
-                        if claimed == 0 {
-                            return Ok::<usize, Failure>(done);
-                        }
+                        done += claim.fetch_all(&pool).await?.len();
                     }
+                    Ok::<usize, Failure>(done)
                 })
             })
             .collect();

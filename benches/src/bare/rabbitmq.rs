@@ -1,16 +1,19 @@
 //! RabbitMQ: one durable quorum queue, confirms awaited per batch, deliveries
 //! acknowledged by the batch.
 
+use std::io::{self, Write as _};
+
 use anyqueue::async_trait;
 use futures::StreamExt as _;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
-    ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
+    ConfirmSelectOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 
 use super::{BATCH, Bare, Failure, Round, payload};
+use crate::servers::{delete_vhost, fresh_vhost};
 
 struct Queue {
     name: String,
@@ -19,18 +22,29 @@ struct Queue {
     connection: Connection,
 }
 
-/// Deletes the round's queues.
+/// A virtual host of the round's own. A store's ledgers have names that only the
+/// store knows: with the host all are gone, and so are their connections.
 struct Place {
-    base: String,
-    store: String,
-    queue: String,
+    vhost: String,
 }
 
 pub(super) async fn open() -> Result<Round, Failure> {
     let base = std::env::var("ANYQUEUE_TEST_RABBITMQ_URL")
         .map_err(|_| "ANYQUEUE_TEST_RABBITMQ_URL is not set; see scripts/servers")?;
-    let store = format!("bench.{}", uuid::Uuid::now_v7().simple());
-    let queue = format!("{store}.bare");
+    // A URL of a virtual host that someone else clears away is used as it is.
+    let place = match base.strip_suffix("/%2f") {
+        None => None,
+        Some(_) => {
+            let vhost = format!("bench-{}", uuid::Uuid::now_v7().simple());
+            fresh_vhost(&vhost)?;
+            Some(Place { vhost })
+        }
+    };
+    let base = match (&place, base.strip_suffix("/%2f")) {
+        (Some(place), Some(server)) => format!("{server}/{}", place.vhost),
+        _ => base,
+    };
+    let queue = "bare".to_owned();
     let connection = Connection::connect(&base, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     channel
@@ -47,13 +61,13 @@ pub(super) async fn open() -> Result<Round, Failure> {
         .queue_declare(queue.as_str().into(), durable, arguments)
         .await?;
     Ok(Round {
-        url: format!("{base}?prefix={store}"),
+        url: base,
         bare: Box::new(Queue {
-            name: queue.clone(),
+            name: queue,
             channel,
             connection,
         }),
-        _place: Box::new(Place { base, store, queue }),
+        _place: Box::new(place),
     })
 }
 
@@ -109,23 +123,9 @@ impl Bare for Queue {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Self { base, store, queue } = self;
-        let (base, store, queue) = (
-            std::mem::take(base),
-            std::mem::take(store),
-            std::mem::take(queue),
-        );
-        // What is left of a round costs the broker memory only.
-        tokio::spawn(async move {
-            let connection = Connection::connect(&base, ConnectionProperties::default()).await?;
-            let channel = connection.create_channel().await?;
-            let names = ["ledger.0", "leader", "tickets", "roots"];
-            let names = names.map(|name| format!("{store}.{name}"));
-            for name in names.into_iter().chain([queue]) {
-                let options = QueueDeleteOptions::default();
-                channel.queue_delete(name.as_str().into(), options).await?;
-            }
-            Ok::<_, lapin::Error>(())
-        });
+        if let Err(error) = delete_vhost(&self.vhost) {
+            // The next round has another one.
+            let _ = writeln!(io::stderr(), "a virtual host is left: {error}");
+        }
     }
 }

@@ -1,5 +1,10 @@
 //! Every target's seeds, and random bytes: on any toolchain, at every run.
 
+#![allow(
+    clippy::print_stdout,
+    reason = "says which seed it was, where one fails"
+)]
+
 use std::path::{Path, PathBuf};
 
 use anyqueue_fuzz_bodies::TARGETS;

@@ -16,7 +16,7 @@ use crate::worker::scope::JobScope;
 use crate::worker::supervise::Engine;
 
 /// The most jobs of one claim.
-const MAX_CLAIM: usize = 500;
+const MAX_CLAIM: usize = 1_000;
 
 /// The longest wait for work before looking again: what a lost notification
 /// costs at most.

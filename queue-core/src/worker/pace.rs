@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 const AHEAD: f64 = 0.1;
 
 /// The most jobs claimed ahead.
-const MOST: usize = 1_000;
+const MOST: usize = 2_000;
 
 /// The shortest span that a rate is taken over.
 const SPAN: Duration = Duration::from_millis(5);

@@ -14,7 +14,7 @@ use crate::worker::scope::JobScope;
 use crate::worker::supervise::Engine;
 
 /// The most outcomes of one call.
-const MAX_BATCH: usize = 500;
+const MAX_BATCH: usize = 1_000;
 
 pub(super) struct Settling {
     push: async_channel::Sender<Ended>,

@@ -109,7 +109,9 @@ async fn sweep_of<E: Exchange>(
     start: Start,
     at: &mut Option<u64>,
 ) -> Result<Swept, Failure> {
-    let proxy = Proxy::to(remote.port()).await.map_err(of_proxy)?;
+    let proxy = Proxy::to(remote.port())
+        .await
+        .map_err(|error| of_proxy(&error))?;
     let handle = async |port| Ok::<_, Failure>(Handle::new(remote.open_by(store, port).await?, 1));
     // The same store past the proxy: what is there.
     let other = handle(remote.port()).await?;
@@ -227,7 +229,7 @@ async fn in_time<T>(what: &str, call: impl Future<Output = T>) -> Result<T, Fail
     tokio::time::timeout(HANG, call).await.map_err(late)
 }
 
-fn of_proxy(error: std::io::Error) -> Failure {
+fn of_proxy(error: &std::io::Error) -> Failure {
     Failure::new(format!("no proxy: {error}"))
 }
 

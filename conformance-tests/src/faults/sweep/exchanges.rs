@@ -127,7 +127,7 @@ impl Exchange for Enqueue {
             same("jobs stored by an acknowledged enqueue", found, 2)?;
         } else if undone {
             same("jobs stored by a call that says it did nothing", found, 0)?;
-            if bytes % 2 == 0 {
+            if bytes.is_multiple_of(2) {
                 self.never.extend(ids);
                 return Ok(());
             }

@@ -1,0 +1,83 @@
+//! apalis-sqlite for the lab; see the README of the peers.
+
+use std::time::Duration;
+
+use anyqueue_lab_protocol::{Args, Failure, Peer, handled, run};
+use apalis::prelude::*;
+use apalis_sqlite::{Config, SqlitePool, SqliteStorage};
+use serde::{Deserialize, Serialize};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Noop {
+    text: String,
+}
+
+async fn noop(job: Noop) -> Result<(), BoxDynError> {
+    handled(&job.text);
+    Ok(())
+}
+
+#[derive(Clone)]
+struct Queue {
+    pool: SqlitePool,
+    best: bool,
+}
+
+impl Queue {
+    fn storage(&self) -> SqliteStorage<Noop> {
+        let config = Config::default().queue("lab");
+        let config = match self.best {
+            true => config.batch_size(500).lock_tasks(false),
+            false => config,
+        };
+        SqliteStorage::new(&self.pool).with_config(config)
+    }
+}
+
+impl Peer for Queue {
+    async fn enqueue(&self, texts: Vec<String>) -> Result<(), Failure> {
+        let jobs = texts.into_iter().map(|text| Noop { text }).collect();
+        Ok(self.storage().push_bulk(jobs).await.map_err(|e| e.to_string())?)
+    }
+
+    async fn enqueue_one(&self, text: String) -> Result<(), Failure> {
+        Ok(self.storage().push(Noop { text }).await.map_err(|e| e.to_string())?)
+    }
+
+    async fn start(&self) -> Result<(), Failure> {
+        let worker = WorkerBuilder::new("lab").backend(self.storage());
+        match self.best {
+            true => tokio::spawn(worker.parallelize(tokio::spawn).build(noop).run()),
+            false => tokio::spawn(worker.build(noop).run()),
+        };
+        Ok(())
+    }
+
+    async fn settled(&self, _enqueued: usize) -> Result<usize, Failure> {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM Jobs WHERE status = 'Done'")
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(usize::try_from(count)?)
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let args = Args::read(0)?;
+    // `setup` turns `synchronous` off, on the connection that it happens to
+    // have: the lab's is FULL for all, so the pool is opened again.
+    let options: SqliteConnectOptions = args.url.parse()?;
+    let options = options
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(10));
+    let open = || SqlitePoolOptions::new().connect_with(options.clone());
+    let pool = open().await?;
+    SqliteStorage::setup(&pool).await?;
+    pool.close().await;
+    let pool = open().await?;
+    let best = args.best();
+    run(&args, &Queue { pool, best }).await
+}
