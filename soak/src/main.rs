@@ -51,7 +51,7 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, Failure> 
         match word.as_str() {
             "--backend" => options.backend = value,
             "--minutes" => {
-                options.time = Duration::try_from_secs_f64(60.0 * value.parse::<f64>()?)?
+                options.time = Duration::try_from_secs_f64(60.0 * value.parse::<f64>()?)?;
             }
             "--seed" => options.seed = value.parse()?,
             _ => return Err(USAGE.into()),

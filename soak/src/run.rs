@@ -232,7 +232,7 @@ impl Soak {
                 proxy.cut();
             }),
             Kind::Delay => proxy(&self.members, &|proxy| {
-                proxy.delay(Duration::from_millis(40))
+                proxy.delay(Duration::from_millis(40));
             }),
         }
         if matches!(
