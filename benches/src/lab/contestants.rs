@@ -58,13 +58,21 @@ const OURS: Promises = promises(
     "+++++",
     "README.md",
 );
-const RAW: Promises = promises("is lost, or stays claimed for ever", "-----", "benches/src/bare");
+const RAW: Promises = promises(
+    "is lost, or stays claimed for ever",
+    "-----",
+    "benches/src/bare",
+);
 
 /// In the order of a round.
 pub(crate) const ALL: &[Contestant] = &[
     contestant!("redis", "anyqueue", "this commit", Ours, None, OURS),
     contestant!(
-        "redis", "BullMQ", "6.7.0, Node.js", Node, Some("concurrency 100"),
+        "redis",
+        "BullMQ",
+        "6.7.0, Node.js",
+        Node,
+        Some("concurrency 100"),
         promises(
             "runs again once it is found stalled (lock 30 s); at least once",
             "+++++",
@@ -73,7 +81,11 @@ pub(crate) const ALL: &[Contestant] = &[
     ),
     contestant!("redis", "raw loop", "", Raw, None, RAW),
     contestant!(
-        "redis", "rusty-sidekiq", "0.15.2", Rust, Some("50 workers, a connection each"),
+        "redis",
+        "rusty-sidekiq",
+        "0.15.2",
+        Rust,
+        Some("50 workers, a connection each"),
         promises(
             "is lost: BRPOP takes it from the store before it runs; at most once",
             "---++",
@@ -81,8 +93,11 @@ pub(crate) const ALL: &[Contestant] = &[
         )
     ),
     contestant!(
-        "redis", "apalis-redis", "1.0.0", Rust,
-        Some("batch_size 500, no locks and events, parallelize(tokio::spawn)"),
+        "redis",
+        "apalis-redis",
+        "1.0.0",
+        Rust,
+        Some("batch_size 500, no locks and events, polled each 5 ms, parallelize(tokio::spawn)"),
         promises(
             "runs again when its worker's heartbeats are missed (10 × 30 s); at least once",
             "+-+++",
@@ -90,7 +105,11 @@ pub(crate) const ALL: &[Contestant] = &[
         )
     ),
     contestant!(
-        "redis", "oxana", "2.5.0", Rust, Some("concurrency 512, pool 512"),
+        "redis",
+        "oxana",
+        "2.5.0",
+        Rust,
+        Some("concurrency 512, pool 512, dequeue_timeout 5 ms"),
         promises(
             "runs again when its process's heartbeat is missed; at least once; its record is deleted when it is done",
             "++-++",
@@ -99,8 +118,11 @@ pub(crate) const ALL: &[Contestant] = &[
     ),
     contestant!("sqlite", "anyqueue", "this commit", Ours, None, OURS),
     contestant!(
-        "sqlite", "apalis-sqlite", "1.0.0", Rust,
-        Some("batch_size 500, no locks, parallelize(tokio::spawn)"),
+        "sqlite",
+        "apalis-sqlite",
+        "1.0.0",
+        Rust,
+        Some("batch_size 500, no locks, polled each 5 ms, parallelize(tokio::spawn)"),
         promises(
             "runs again when its worker's heartbeats are missed (2 × 30 s); at least once",
             "+-+++",
@@ -110,7 +132,10 @@ pub(crate) const ALL: &[Contestant] = &[
     contestant!("sqlite", "raw loop", "", Raw, None, RAW),
     contestant!("rabbitmq", "anyqueue", "this commit", Ours, None, OURS),
     contestant!(
-        "rabbitmq", "apalis-amqp", "1.0.0", Rust,
+        "rabbitmq",
+        "apalis-amqp",
+        "1.0.0",
+        Rust,
         Some("prefetch 1,000, parallelize(tokio::spawn)"),
         promises(
             "is redelivered: acknowledged after it ran; at least once; but publishes are not confirmed",
@@ -120,7 +145,10 @@ pub(crate) const ALL: &[Contestant] = &[
     ),
     contestant!("rabbitmq", "raw loop", "", Raw, None, RAW),
     contestant!(
-        "rabbitmq", "celery", "5.7.0, Python", Python,
+        "rabbitmq",
+        "celery",
+        "5.7.0, Python",
+        Python,
         Some("prefetch multiplier 128, no results, no gossip, mingle and heartbeat"),
         promises(
             "is lost: acknowledged before it runs (task_acks_late is off); at most once",
@@ -130,7 +158,10 @@ pub(crate) const ALL: &[Contestant] = &[
     ),
     contestant!("postgres", "anyqueue", "this commit", Ours, None, OURS),
     contestant!(
-        "postgres", "graphile-worker", "0.18.0, Node.js", Node,
+        "postgres",
+        "graphile-worker",
+        "0.18.0, Node.js",
+        Node,
         Some("concurrentJobs 24, localQueue 500, batched completions, pool 25"),
         promises(
             "runs again after 4 hours; at least once; its row is deleted when it is done",
@@ -140,7 +171,10 @@ pub(crate) const ALL: &[Contestant] = &[
     ),
     contestant!("postgres", "raw loop", "", Raw, None, RAW),
     contestant!(
-        "postgres", "pg-boss", "12.38.0, Node.js", Node,
+        "postgres",
+        "pg-boss",
+        "12.38.0, Node.js",
+        Node,
         Some("batchSize 500, localConcurrency 4, burstWhenBatchFull, notify"),
         promises(
             "runs again when it expires (15 minutes); at least once",
@@ -149,7 +183,10 @@ pub(crate) const ALL: &[Contestant] = &[
         )
     ),
     contestant!(
-        "postgres", "graphile-worker-rs", "0.14.1", Rust,
+        "postgres",
+        "graphile-worker-rs",
+        "0.14.1",
+        Rust,
         Some("concurrency 24, local queue 500, batched completions, pool 20"),
         promises(
             "runs again after 4 hours, sooner with worker recovery on; at least once; its row is deleted when it is done",
@@ -158,8 +195,11 @@ pub(crate) const ALL: &[Contestant] = &[
         )
     ),
     contestant!(
-        "postgres", "apalis-postgres", "1.0.0", Rust,
-        Some("batch_size 500, no locks, pubsub, parallelize(tokio::spawn), pool 20"),
+        "postgres",
+        "apalis-postgres",
+        "1.0.0",
+        Rust,
+        Some("batch_size 500, no locks, polled each 5 ms, parallelize(tokio::spawn), pool 20"),
         promises(
             "runs again when its worker's heartbeats are missed (10 × 30 s); at least once",
             "+-+++",
@@ -167,7 +207,10 @@ pub(crate) const ALL: &[Contestant] = &[
         )
     ),
     contestant!(
-        "postgres", "awa", "0.6.9", Rust,
+        "postgres",
+        "awa",
+        "0.6.9",
+        Rust,
         Some("512 workers, 2 claimers of 512, COPY"),
         promises(
             "runs again when its heartbeat is stale; at least once",

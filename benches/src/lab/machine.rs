@@ -29,11 +29,17 @@ pub(crate) fn remember() -> Result<(), Failure> {
     let cores = std::thread::available_parallelism()?;
     add("cores", Some(cores.to_string()));
     add("memory", field("/proc/meminfo", "MemTotal"));
-    add("kernel", fs::read_to_string("/proc/sys/kernel/osrelease").ok());
+    add(
+        "kernel",
+        fs::read_to_string("/proc/sys/kernel/osrelease").ok(),
+    );
     let said = |program: &str, args: &[&str]| {
         let output = Command::new(program).args(args).output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
-        output.status.success().then(|| text.lines().next().unwrap_or_default().to_owned())
+        output
+            .status
+            .success()
+            .then(|| text.lines().next().unwrap_or_default().to_owned())
     };
     add("rust", said("rustc", &["--version"]));
     add("node", said("node", &["--version"]));
@@ -44,7 +50,10 @@ pub(crate) fn remember() -> Result<(), Failure> {
         let newest = all.flatten().map(|entry| entry.path()).max()?;
         said(newest.join("bin/postgres").to_str()?, &["--version"])
     });
-    add("postgres", postgres.or_else(|| said("postgres", &["--version"])));
+    add(
+        "postgres",
+        postgres.or_else(|| said("postgres", &["--version"])),
+    );
     if facts_want_rabbit() {
         add("rabbitmq", servers(&["rabbitmqctl", "version"]).ok());
     }

@@ -60,7 +60,10 @@ pub(crate) async fn lab(args: &[String]) -> Result<(), Failure> {
     let options = options(args)?;
     machine::remember()?;
     for round in 1..=options.rounds {
-        for measure in MEASURES.iter().filter(|m| wanted(options.measure.as_deref(), m.0)) {
+        for measure in MEASURES
+            .iter()
+            .filter(|m| wanted(options.measure.as_deref(), m.0))
+        {
             for who in ALL.iter().filter(|who| {
                 wanted(options.store.as_deref(), who.store)
                     && wanted(options.only.as_deref(), who.name)

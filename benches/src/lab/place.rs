@@ -76,6 +76,9 @@ pub(crate) async fn fresh(store: &str) -> Result<Place, Failure> {
 /// The process of a server that `scripts/servers` started.
 fn server(store: &str) -> Result<u32, Failure> {
     let status = servers(&["status", store])?;
-    let number = status.split("process ").nth(1).and_then(|rest| rest.split(',').next());
+    let number = status
+        .split("process ")
+        .nth(1)
+        .and_then(|rest| rest.split(',').next());
     Ok(number.ok_or("its status names no process")?.parse()?)
 }

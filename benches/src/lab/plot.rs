@@ -40,18 +40,40 @@ pub(crate) fn all(store: &str, title: &str, rows: &[Row<'_>]) -> Result<(), Fail
             Some((row, vec![(spread, colour(row))]))
         });
         let caption = format!("{title}: {what}");
-        strips(store, measure, &caption, "thousand jobs a second", bars.collect())?;
+        strips(
+            store,
+            measure,
+            &caption,
+            "thousand jobs a second",
+            bars.collect(),
+        )?;
     }
     let points = rows.iter().filter_map(|row| {
-        let colours = [RGBColor(0, 158, 115), RGBColor(0, 114, 178), RGBColor(230, 159, 0), RGBColor(213, 94, 0)];
-        let points: Option<Vec<_>> = colours.into_iter().enumerate().map(|(at, colour)| {
-            let of = |r: &Record| r.milliseconds.get(at).copied().unwrap_or(f64::NAN);
-            Some((row.spread("pick-up", SMALL, 0, of)?, colour))
-        }).collect();
+        let colours = [
+            RGBColor(0, 158, 115),
+            RGBColor(0, 114, 178),
+            RGBColor(230, 159, 0),
+            RGBColor(213, 94, 0),
+        ];
+        let points: Option<Vec<_>> = colours
+            .into_iter()
+            .enumerate()
+            .map(|(at, colour)| {
+                let of = |r: &Record| r.milliseconds.get(at).copied().unwrap_or(f64::NAN);
+                Some((row.spread("pick-up", SMALL, 0, of)?, colour))
+            })
+            .collect();
         Some((row, points?))
     });
-    let caption = format!("{title}: pick-up at 200 jobs/s; p50 green, p95 blue, p99 orange, p99.9 red");
-    strips(store, "pick-up", &caption, "milliseconds from enqueue to handler", points.collect())?;
+    let caption =
+        format!("{title}: pick-up at 200 jobs/s; p50 green, p95 blue, p99 orange, p99.9 red");
+    strips(
+        store,
+        "pick-up",
+        &caption,
+        "milliseconds from enqueue to handler, logarithmic",
+        points.collect(),
+    )?;
     growth(store, title, rows)
 }
 
@@ -147,7 +169,10 @@ fn growth(store: &str, title: &str, rows: &[Row<'_>]) -> Result<(), Failure> {
         all.collect()
     };
     let lines: Vec<_> = rows.iter().map(|row| (row, points(row))).collect();
-    let lines: Vec<_> = lines.into_iter().filter(|(_, points)| !points.is_empty()).collect();
+    let lines: Vec<_> = lines
+        .into_iter()
+        .filter(|(_, points)| !points.is_empty())
+        .collect();
     if lines.is_empty() {
         let _ = std::fs::remove_file(path);
         return Ok(());
@@ -160,6 +185,7 @@ fn growth(store: &str, title: &str, rows: &[Row<'_>]) -> Result<(), Failure> {
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
         .caption(format!("{title}: drain beside a backlog"), (FONT, 18))
+        .margin_left(15)
         .margin_right(200)
         .margin_bottom(5)
         .x_label_area_size(45)
@@ -177,7 +203,6 @@ fn growth(store: &str, title: &str, rows: &[Row<'_>]) -> Result<(), Failure> {
         .y_label_formatter(&number)
         .label_style((FONT, 13))
         .draw()?;
-    let top = lines.len();
     for (at, (row, points)) in lines.iter().enumerate() {
         let colour = LINES[at % LINES.len()];
         let medians = points.iter().map(|(x, (_, median, _))| (*x, *median));
@@ -188,11 +213,13 @@ fn growth(store: &str, title: &str, rows: &[Row<'_>]) -> Result<(), Failure> {
         }
         let y = 60 + i32::try_from(at)? * 22;
         let x = i32::try_from(WIDTH)? - 190;
-        root.draw(&Rectangle::new([(x, y - 5), (x + 10, y + 5)], colour.filled()))?;
+        root.draw(&Rectangle::new(
+            [(x, y - 5), (x + 10, y + 5)],
+            colour.filled(),
+        ))?;
         let left = Pos::new(HPos::Left, VPos::Center);
         let style = TextStyle::from((FONT, 13).into_font()).pos(left);
         root.draw(&Text::new(row.label(), (x + 16, y), style))?;
-        debug_assert!(at < top);
     }
     root.present()?;
     drop(chart);
@@ -211,7 +238,10 @@ fn decade_below(value: f64) -> f64 {
 }
 
 /// Of an axis.
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "the formatter is given one")]
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the formatter is given one"
+)]
 fn number(value: &f64) -> String {
     short(*value)
 }

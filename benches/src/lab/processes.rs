@@ -21,7 +21,11 @@ fn tree(root: u32) -> Vec<u32> {
     while let Some(pid) = found.get(at) {
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
         let children = children.unwrap_or_default();
-        found.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+        found.extend(
+            children
+                .split_whitespace()
+                .filter_map(|id| id.parse::<u32>().ok()),
+        );
         at += 1;
     }
     found
@@ -34,7 +38,10 @@ fn cpu(root: u32) -> f64 {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name may hold spaces; what follows it does not.
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let ticks = fields.get(11..15)?.iter().filter_map(|n| n.parse::<f64>().ok());
+        let ticks = fields
+            .get(11..15)?
+            .iter()
+            .filter_map(|n| n.parse::<f64>().ok());
         Some(ticks.sum::<f64>() / TICKS)
     };
     tree(root).into_iter().filter_map(of).sum()
@@ -148,7 +155,10 @@ mod tests {
         assert!(tree(me).contains(&child.id()));
         child.wait().expect("it ends");
         assert!(!tree(me).contains(&child.id()));
-        assert!(cpu(me) > before + 0.01, "the child's time is its parent's now");
+        assert!(
+            cpu(me) > before + 0.01,
+            "the child's time is its parent's now"
+        );
         assert!(memory(me) > 0.5);
     }
 }

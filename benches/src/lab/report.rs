@@ -54,7 +54,11 @@ impl Row<'_> {
         backlog: usize,
         of: impl Fn(&Record) -> f64,
     ) -> Option<Spread> {
-        let figures: Vec<f64> = self.of(measure, payload, backlog).into_iter().map(of).collect();
+        let figures: Vec<f64> = self
+            .of(measure, payload, backlog)
+            .into_iter()
+            .map(of)
+            .collect();
         (!figures.is_empty()).then(|| spread(&figures))
     }
 
@@ -118,9 +122,9 @@ fn head(records: &[Record]) -> Result<String, Failure> {
         text,
         "# What the lab found\n\n\
          Made by `scripts/lab report` from `runs.jsonl`; [how it measures](../README.md). Each\n\
-         figure is the median of its rounds, with the least and the greatest. Client and\n\
-         server share this machine, so read who is ahead and by how much, not how fast a\n\
-         server can be.\n\n\
+         figure is the median of its rounds, with the least and the greatest; one without\n\
+         these is of a single round. Client and server share this machine, so read who is\n\
+         ahead and by how much, not how fast a server can be.\n\n\
          | | |\n|---|---|\n\
          | machine | {}, {} cores, {} |\n| kernel | {} |\n\
          | programs | {}; Node.js {}; {} |\n\
@@ -145,7 +149,7 @@ fn head(records: &[Record]) -> Result<String, Failure> {
         false => {
             let (low, middle, high) = spread(&spreads);
             format!(
-                "the rounds of a drain lie {middle:.0} % of their median apart \
+                "the rounds of a drain lie {middle:.0} % of their median apart\n\
                  (from {low:.0} % to {high:.0} %)"
             )
         }
@@ -243,7 +247,11 @@ fn kib(text: &mut String, rows: &[Row<'_>]) -> Result<(), Failure> {
 
 fn growth(text: &mut String, rows: &[Row<'_>]) -> Result<(), Failure> {
     const BACKLOGS: [usize; 3] = [10_000, 100_000, 1_000_000];
-    let has = |row: &&Row<'_>| BACKLOGS.iter().any(|n| !row.of("drain", SMALL, *n).is_empty());
+    let has = |row: &&Row<'_>| {
+        BACKLOGS
+            .iter()
+            .any(|n| !row.of("drain", SMALL, *n).is_empty())
+    };
     let rows: Vec<&Row<'_>> = rows.iter().filter(has).collect();
     if rows.is_empty() {
         return Ok(());
@@ -258,9 +266,16 @@ fn growth(text: &mut String, rows: &[Row<'_>]) -> Result<(), Failure> {
         let memory = row.spread("drain", SMALL, BACKLOGS[2], |r| r.server.memory_mib);
         let [few, some, many] = BACKLOGS.map(at);
         let memory = cell(memory, 0);
-        writeln!(text, "| {} | {few} | {some} | {many} | {memory} |", row.label())?;
+        writeln!(
+            text,
+            "| {} | {few} | {some} | {many} | {memory} |",
+            row.label()
+        )?;
     }
-    writeln!(text, "\nAn empty cell: its backlog takes longer than a minute, or was not run.")?;
+    writeln!(
+        text,
+        "\nAn empty cell: its backlog takes longer than a minute, or was not run."
+    )?;
     Ok(())
 }
 
@@ -309,7 +324,10 @@ fn promises(text: &mut String) -> Result<(), Failure> {
          |---|---|---|---|---|---|---|---|---|"
     )?;
     for who in ALL {
-        let title = STORES.iter().find(|(store, _)| *store == who.store).map_or("", |(_, t)| t);
+        let title = STORES
+            .iter()
+            .find(|(store, _)| *store == who.store)
+            .map_or("", |(_, t)| t);
         let has: Vec<_> = who.promises.has.chars().collect();
         let has = has.iter().map(|c| match c {
             '+' => "yes",
@@ -340,7 +358,18 @@ fn cell(spread: Option<Spread>, digits: usize) -> String {
     match spread {
         None => String::new(),
         Some((low, middle, high)) => {
-            format!("{middle:.digits$} ({low:.digits$}–{high:.digits$})")
+            // One round has no range.
+            let one = low.to_bits() == high.to_bits();
+            // Jobs a minute are not nothing.
+            let digits = if digits > 0 && middle < 0.1 {
+                4
+            } else {
+                digits
+            };
+            match one {
+                true => format!("{middle:.digits$}"),
+                false => format!("{middle:.digits$} ({low:.digits$}–{high:.digits$})"),
+            }
         }
     }
 }
@@ -381,7 +410,10 @@ mod tests {
         let rows = rows(&records, "redis");
         let mut text = String::new();
         section(&mut text, "none", "Redis", &rows).expect("a string takes all");
-        assert!(text.contains("| BullMQ, best | 3 |  |  | 2.0 (1.0–9.0) |"), "{text}");
+        assert!(
+            text.contains("| BullMQ, best | 3 |  |  | 2.0 (1.0–9.0) |"),
+            "{text}"
+        );
         assert!(text.contains("- BullMQ, best, drain: it fell"), "{text}");
         assert!(text.contains("- oxana, best: not run"), "{text}");
     }

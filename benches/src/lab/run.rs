@@ -121,7 +121,10 @@ fn read(mut child: Child, place: &Place, blank: &Record) -> Vec<Record> {
         records.push(failed(blank, error));
     } else if !ended.is_ok_and(|status| status.success()) {
         let text = errors.join().unwrap_or_default();
-        let last = text.lines().rev().find(|line| !line.trim().is_empty());
+        // Not every program ends with the error that ended it.
+        let mut lines = text.lines().rev();
+        let named = lines.clone().find(|line| line.contains("rror"));
+        let last = named.or_else(|| lines.find(|line| !line.trim().is_empty()));
         let last = last.unwrap_or("it failed without a word");
         // No URL may get out: it holds the password.
         let shown = last.replace(&place.url, "URL").chars().take(300).collect();
@@ -138,7 +141,9 @@ fn record(line: &Value, watch: Watch, blank: &Record) -> Record {
     let points = [0.5, 0.95, 0.99, 0.999, 1.0].map(|share| percentile(&spans, share));
     Record {
         measure: line["measure"].as_str().unwrap_or_default().to_owned(),
-        jobs: line["jobs"].as_u64().map_or(0, |n| usize::try_from(n).unwrap_or(0)),
+        jobs: line["jobs"]
+            .as_u64()
+            .map_or(0, |n| usize::try_from(n).unwrap_or(0)),
         seconds: line["seconds"].as_f64().unwrap_or(0.0),
         milliseconds: match spans.is_empty() {
             true => Vec::new(),
