@@ -121,9 +121,6 @@ impl Bare for Queue {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Err(error) = delete_vhost(&self.vhost) {
-            // The next round has another one.
-            eprintln!("a virtual host is left: {error}");
-        }
+        delete_vhost(&self.vhost).expect("the round's virtual host is deleted");
     }
 }

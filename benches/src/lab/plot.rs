@@ -45,7 +45,7 @@ pub(crate) fn all(store: &str, title: &str, rows: &[Row<'_>]) -> Result<(), Fail
             measure,
             &caption,
             "thousand jobs a second",
-            bars.collect(),
+            &bars.collect::<Vec<_>>(),
         )?;
     }
     let points = rows.iter().filter_map(|row| {
@@ -72,7 +72,7 @@ pub(crate) fn all(store: &str, title: &str, rows: &[Row<'_>]) -> Result<(), Fail
         "pick-up",
         &caption,
         "milliseconds from enqueue to handler, logarithmic",
-        points.collect(),
+        &points.collect::<Vec<_>>(),
     )?;
     growth(store, title, rows)
 }
@@ -94,7 +94,7 @@ fn strips(
     file: &str,
     caption: &str,
     unit: &str,
-    strips: Vec<Strip<'_>>,
+    strips: &[Strip<'_>],
 ) -> Result<(), Failure> {
     let path = directory().join(format!("{store}-{file}.svg"));
     if strips.is_empty() {

@@ -14,13 +14,15 @@ const TICKS: f64 = 100.0;
 /// Between two samples of memory.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// A process and its descendants.
+/// A process and its descendants. Children belong to the thread that made them.
 fn tree(root: u32) -> Vec<u32> {
     let mut found = vec![root];
     let mut at = 0;
     while let Some(pid) = found.get(at) {
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        let children = children.unwrap_or_default();
+        let threads = fs::read_dir(format!("/proc/{pid}/task"));
+        let threads = threads.into_iter().flatten().flatten();
+        let lists = threads.filter_map(|t| fs::read_to_string(t.path().join("children")).ok());
+        let children: String = lists.collect();
         found.extend(
             children
                 .split_whitespace()
