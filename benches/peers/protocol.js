@@ -91,7 +91,7 @@ async function pickUp(queue, { jobs, text }) {
   await Promise.all(calls);
   const bound = performance.now() + SETTLED_WITHIN;
   while (left > 0) {
-    if (performance.now() > bound) throw new Error('some jobs were never picked up');
+    if (performance.now() > bound) throw new Error('some jobs were not picked up within 20 s');
     await sleep(5);
   }
   const spans = started.map((start, number) => Number((start - called[number]).toFixed(3)));

@@ -72,9 +72,12 @@ impl fmt::Display for Table {
 pub(crate) fn spread(figures: &[f64]) -> (f64, f64, f64) {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
+    // Of an even number of figures, between the two in the middle.
+    let last = sorted.len().saturating_sub(1);
+    let middle = sorted.get(last / 2..=last.div_ceil(2)).unwrap_or_default();
     (
         percentile(&sorted, 0.0),
-        percentile(&sorted, 0.5),
+        middle.iter().sum::<f64>() / middle.len() as f64,
         percentile(&sorted, 1.0),
     )
 }
@@ -91,6 +94,13 @@ pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_median_of_two_lies_between_them() {
+        assert_eq!(spread(&[4.0, 1.0]), (1.0, 2.5, 4.0));
+        assert_eq!(spread(&[9.0, 1.0, 2.0]), (1.0, 2.0, 9.0));
+        assert!(spread(&[]).1.is_nan());
+    }
 
     #[test]
     fn ratios_are_taken_round_by_round() {

@@ -169,7 +169,7 @@ def pick_up():
     bound = time.monotonic() + SETTLED_WITHIN
     while not all(starts):
         if time.monotonic() > bound:
-            sys.exit("some jobs were never picked up")
+            sys.exit("some jobs were not picked up within 20 s")
         time.sleep(0.005)
     spans = [round((s - c) * 1000, 3) for s, c in zip(starts, called)]
     say(mark="end", measure="pick-up", jobs=jobs, spans_ms=spans[WARM_UP:])

@@ -121,7 +121,7 @@ pub(crate) async fn pick_up<P: Peer>(args: &Args, peer: &P) -> Result<(), Failur
         }
     })
     .await
-    .map_err(|_| "some jobs were never picked up")?;
+    .map_err(|_| "some jobs were not picked up within 20 s")?;
     let spans: Vec<String> = std::iter::zip(starts, called)
         .skip(WARM_UP)
         .filter_map(|(start, called)| Some(start.get()?.duration_since(called)))

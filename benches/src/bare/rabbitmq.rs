@@ -1,8 +1,6 @@
 //! RabbitMQ: one durable quorum queue, confirms awaited per batch, deliveries
 //! acknowledged by the batch.
 
-use std::io::{self, Write as _};
-
 use anyqueue::async_trait;
 use futures::StreamExt as _;
 use lapin::options::{
@@ -123,9 +121,6 @@ impl Bare for Queue {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Err(error) = delete_vhost(&self.vhost) {
-            // The next round has another one.
-            let _ = writeln!(io::stderr(), "a virtual host is left: {error}");
-        }
+        delete_vhost(&self.vhost).expect("the round's virtual host is deleted");
     }
 }

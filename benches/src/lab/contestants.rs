@@ -97,7 +97,7 @@ pub(crate) const ALL: &[Contestant] = &[
         "apalis-redis",
         "1.0.0",
         Rust,
-        Some("batch_size 500, no locks and events, parallelize(tokio::spawn)"),
+        Some("batch_size 500, no locks and events, polled each 5 ms, parallelize(tokio::spawn)"),
         promises(
             "runs again when its worker's heartbeats are missed (10 × 30 s); at least once",
             "+-+++",
@@ -109,7 +109,7 @@ pub(crate) const ALL: &[Contestant] = &[
         "oxana",
         "2.5.0",
         Rust,
-        Some("concurrency 512, pool 512"),
+        Some("concurrency 512, pool 512, dequeue_timeout 5 ms"),
         promises(
             "runs again when its process's heartbeat is missed; at least once; its record is deleted when it is done",
             "++-++",
@@ -122,7 +122,7 @@ pub(crate) const ALL: &[Contestant] = &[
         "apalis-sqlite",
         "1.0.0",
         Rust,
-        Some("batch_size 500, no locks, parallelize(tokio::spawn)"),
+        Some("batch_size 500, no locks, polled each 5 ms, parallelize(tokio::spawn)"),
         promises(
             "runs again when its worker's heartbeats are missed (2 × 30 s); at least once",
             "+-+++",
@@ -199,7 +199,7 @@ pub(crate) const ALL: &[Contestant] = &[
         "apalis-postgres",
         "1.0.0",
         Rust,
-        Some("batch_size 500, no locks, pubsub, parallelize(tokio::spawn), pool 20"),
+        Some("batch_size 500, no locks, polled each 5 ms, parallelize(tokio::spawn), pool 20"),
         promises(
             "runs again when its worker's heartbeats are missed (10 × 30 s); at least once",
             "+-+++",

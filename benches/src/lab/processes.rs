@@ -14,19 +14,20 @@ const TICKS: f64 = 100.0;
 /// Between two samples of memory.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// A process and its descendants.
+/// A process and its descendants. Children belong to the thread that made them.
 fn tree(root: u32) -> Vec<u32> {
     let mut found = vec![root];
     let mut at = 0;
     while let Some(pid) = found.get(at) {
-        // Each thread has those that it started.
         let threads = fs::read_dir(format!("/proc/{pid}/task"));
-        for thread in threads.into_iter().flatten().flatten() {
-            let children = fs::read_to_string(thread.path().join("children"));
-            let children = children.unwrap_or_default();
-            let ids = children.split_whitespace();
-            found.extend(ids.filter_map(|id| id.parse::<u32>().ok()));
-        }
+        let threads = threads.into_iter().flatten().flatten();
+        let lists = threads.filter_map(|t| fs::read_to_string(t.path().join("children")).ok());
+        let children: String = lists.collect();
+        found.extend(
+            children
+                .split_whitespace()
+                .filter_map(|id| id.parse::<u32>().ok()),
+        );
         at += 1;
     }
     found
@@ -160,6 +161,8 @@ mod tests {
             cpu(me) > before + 0.01,
             "the child's time is its parent's now"
         );
-        assert!(memory(me) > 0.5);
+        let held = vec![1_u8; 8 << 20];
+        assert!(memory(me) > 8.0);
+        drop(held);
     }
 }

@@ -122,9 +122,9 @@ fn head(records: &[Record]) -> Result<String, Failure> {
         text,
         "# What the lab found\n\n\
          Made by `scripts/lab report` from `runs.jsonl`; [how it measures](../README.md). Each\n\
-         figure is the median of its rounds, with the least and the greatest. Client and\n\
-         server share this machine, so read who is ahead and by how much, not how fast a\n\
-         server can be.\n\n\
+         figure is the median of its rounds, with the least and the greatest; one without\n\
+         these is of a single round. Client and server share this machine, so read who is\n\
+         ahead and by how much, not how fast a server can be.\n\n\
          | | |\n|---|---|\n\
          | machine | {}, {} cores, {} |\n| kernel | {} |\n\
          | programs | {}; Node.js {}; {} |\n\
@@ -149,7 +149,7 @@ fn head(records: &[Record]) -> Result<String, Failure> {
         false => {
             let (low, middle, high) = spread(&spreads);
             format!(
-                "the rounds of a drain lie {middle:.0} % of their median apart \
+                "the rounds of a drain lie {middle:.0} % of their median apart\n\
                  (from {low:.0} % to {high:.0} %)"
             )
         }
@@ -358,7 +358,18 @@ fn cell(spread: Option<Spread>, digits: usize) -> String {
     match spread {
         None => String::new(),
         Some((low, middle, high)) => {
-            format!("{middle:.digits$} ({low:.digits$}–{high:.digits$})")
+            // One round has no range.
+            let one = low.to_bits() == high.to_bits();
+            // Jobs a minute are not nothing.
+            let digits = if digits > 0 && middle < 0.1 {
+                4
+            } else {
+                digits
+            };
+            match one {
+                true => format!("{middle:.digits$}"),
+                false => format!("{middle:.digits$} ({low:.digits$}–{high:.digits$})"),
+            }
         }
     }
 }

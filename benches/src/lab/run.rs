@@ -121,7 +121,10 @@ fn read(mut child: Child, place: &Place, blank: &Record) -> Vec<Record> {
         records.push(failed(blank, error));
     } else if !ended.is_ok_and(|status| status.success()) {
         let text = errors.join().unwrap_or_default();
-        let last = text.lines().rev().find(|line| !line.trim().is_empty());
+        // Not every program ends with the error that ended it.
+        let mut lines = text.lines().rev();
+        let named = lines.clone().find(|line| line.contains("rror"));
+        let last = named.or_else(|| lines.find(|line| !line.trim().is_empty()));
         let last = last.unwrap_or("it failed without a word");
         // No URL may get out: it holds the password.
         let shown = last.replace(&place.url, "URL").chars().take(300).collect();

@@ -59,11 +59,18 @@ impl Peer for Queue {
     }
 
     async fn start(&self) -> Result<(), Failure> {
-        let worker = WorkerBuilder::new("lab").backend(Self::backend(&self.url, &self.config)?);
-        match self.best {
+        // One that has not pushed yet has no channel, and its worker panics.
+        let mut backend = Self::backend(&self.url, &self.config)?;
+        let job = Noop {
+            text: String::new(),
+        };
+        backend.push(job).await.map_err(|e| e.to_string())?;
+        let worker = WorkerBuilder::new("lab").backend(backend);
+        let ended = match self.best {
             true => tokio::spawn(worker.parallelize(tokio::spawn).build(noop).run()),
             false => tokio::spawn(worker.build(noop).run()),
         };
+        tokio::spawn(async move { eprintln!("the worker has ended: {:?}", ended.await) });
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! apalis-redis for the lab; see the README of the peers.
 
+use std::time::Duration;
+
 use anyqueue_lab_protocol::{Args, Failure, Peer, handled, run};
 use apalis::prelude::*;
 use apalis_redis::{Config, ConnectionManager, RedisStorage};
@@ -36,31 +38,33 @@ impl Queue {
     }
 }
 
-/// A worker that ends says why.
-fn told<E: std::fmt::Debug + Send + 'static>(worker: tokio::task::JoinHandle<Result<(), E>>) {
-    tokio::spawn(async move {
-        let ended = worker.await;
-        eprintln!("the worker has ended: {ended:?}");
-    });
-}
-
 impl Peer for Queue {
     async fn enqueue(&self, texts: Vec<String>) -> Result<(), Failure> {
         let jobs = texts.into_iter().map(|text| Noop { text }).collect();
-        Ok(self.storage().push_bulk(jobs).await.map_err(|e| e.to_string())?)
+        Ok(self
+            .storage()
+            .push_bulk(jobs)
+            .await
+            .map_err(|e| e.to_string())?)
     }
 
     async fn enqueue_one(&self, text: String) -> Result<(), Failure> {
-        Ok(self.storage().push(Noop { text }).await.map_err(|e| e.to_string())?)
+        Ok(self
+            .storage()
+            .push(Noop { text })
+            .await
+            .map_err(|e| e.to_string())?)
     }
 
     async fn start(&self) -> Result<(), Failure> {
         let storage = self.storage();
         if self.best {
+            // Without a strategy an idle worker looks again at its next heartbeat.
+            let storage = storage.poll_with_interval(Duration::from_millis(5));
             let worker = WorkerBuilder::new("lab").backend(storage);
-            told(tokio::spawn(worker.parallelize(tokio::spawn).build(noop).run()));
+            tokio::spawn(worker.parallelize(tokio::spawn).build(noop).run());
         } else {
-            told(tokio::spawn(WorkerBuilder::new("lab").backend(storage).build(noop).run()));
+            tokio::spawn(WorkerBuilder::new("lab").backend(storage).build(noop).run());
         }
         Ok(())
     }

@@ -38,19 +38,31 @@ impl Queue {
 impl Peer for Queue {
     async fn enqueue(&self, texts: Vec<String>) -> Result<(), Failure> {
         let jobs = texts.into_iter().map(|text| Noop { text }).collect();
-        Ok(self.storage().push_bulk(jobs).await.map_err(|e| e.to_string())?)
+        Ok(self
+            .storage()
+            .push_bulk(jobs)
+            .await
+            .map_err(|e| e.to_string())?)
     }
 
     async fn enqueue_one(&self, text: String) -> Result<(), Failure> {
-        Ok(self.storage().push(Noop { text }).await.map_err(|e| e.to_string())?)
+        Ok(self
+            .storage()
+            .push(Noop { text })
+            .await
+            .map_err(|e| e.to_string())?)
     }
 
     async fn start(&self) -> Result<(), Failure> {
-        let worker = WorkerBuilder::new("lab").backend(self.storage());
-        match self.best {
-            true => tokio::spawn(worker.parallelize(tokio::spawn).build(noop).run()),
-            false => tokio::spawn(worker.build(noop).run()),
-        };
+        if self.best {
+            // Without a strategy an idle worker looks again at its next heartbeat.
+            let storage = self.storage().poll_with_interval(Duration::from_millis(5));
+            let worker = WorkerBuilder::new("lab").backend(storage);
+            tokio::spawn(worker.parallelize(tokio::spawn).build(noop).run());
+        } else {
+            let worker = WorkerBuilder::new("lab").backend(self.storage());
+            tokio::spawn(worker.build(noop).run());
+        }
         Ok(())
     }
 

@@ -19,7 +19,10 @@ struct Queue {
 }
 
 fn opts() -> InsertOpts {
-    InsertOpts { queue: "lab".into(), ..InsertOpts::default() }
+    InsertOpts {
+        queue: "lab".into(),
+        ..InsertOpts::default()
+    }
 }
 
 impl Peer for Queue {
@@ -42,7 +45,12 @@ impl Peer for Queue {
 
     async fn start(&self) -> Result<(), Failure> {
         let config = match self.best {
-            true => QueueConfig { max_workers: 512, claim_batch_size: 512, claimers: 2, ..QueueConfig::default() },
+            true => QueueConfig {
+                max_workers: 512,
+                claim_batch_size: 512,
+                claimers: 2,
+                ..QueueConfig::default()
+            },
             false => QueueConfig::default(),
         };
         let client = Client::builder(self.pool.clone())
@@ -58,9 +66,10 @@ impl Peer for Queue {
     }
 
     async fn settled(&self, _enqueued: usize) -> Result<usize, Failure> {
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM awa.jobs WHERE state = 'completed'")
-            .fetch_one(&self.pool)
-            .await?;
+        let count: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM awa.jobs WHERE state = 'completed'")
+                .fetch_one(&self.pool)
+                .await?;
         Ok(usize::try_from(count)?)
     }
 }

@@ -32,19 +32,26 @@ struct Queue {
 }
 
 fn options(pool: &PgPool) -> WorkerOptions {
-    WorkerOptions::default().define_job::<Noop>().pg_pool(pool.clone())
+    WorkerOptions::default()
+        .define_job::<Noop>()
+        .pg_pool(pool.clone())
 }
 
 impl Peer for Queue {
     async fn enqueue(&self, texts: Vec<String>) -> Result<(), Failure> {
         let spec = JobSpec::default();
-        let jobs: Vec<_> = texts.into_iter().map(|text| (Noop { text }, &spec)).collect();
+        let jobs: Vec<_> = texts
+            .into_iter()
+            .map(|text| (Noop { text }, &spec))
+            .collect();
         self.utils.add_jobs::<Noop>(&jobs).await?;
         Ok(())
     }
 
     async fn enqueue_one(&self, text: String) -> Result<(), Failure> {
-        self.utils.add_job(Noop { text }, JobSpec::default()).await?;
+        self.utils
+            .add_job(Noop { text }, JobSpec::default())
+            .await?;
         Ok(())
     }
 
