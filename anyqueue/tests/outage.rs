@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyqueue::{
     Backend, ClaimRequest, ClaimedJob, Client, ClientOptions, Error, ErrorKind, Health, Holding,
-    Job, JobContext, JobError, Operation, Settled, Settlement, State, Token, Worker, async_trait,
+    Job, JobContext, JobError, Operation, Settled, Settlement, State, Token, WaitRequest, Worker,
+    async_trait,
 };
 use anyqueue_conformance_tests::{Delegate, wrap};
 use common::until_state;
@@ -26,6 +27,47 @@ struct Faults {
 struct Faulty {
     inner: Arc<dyn Backend>,
     faults: Arc<Faults>,
+}
+
+/// All calls but heartbeats share a connection, which has to be waited for in
+/// line.
+struct InLine {
+    inner: Arc<dyn Backend>,
+    line: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[async_trait]
+impl Delegate for InLine {
+    fn inner(&self) -> &dyn Backend {
+        &*self.inner
+    }
+
+    fn around(&self, inner: Arc<dyn Backend>) -> Arc<dyn Backend> {
+        wrap(Self {
+            inner,
+            line: Arc::default(),
+        })
+    }
+
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<ClaimedJob>, Error> {
+        let _turn = self.line.lock().await;
+        tokio::task::yield_now().await;
+        self.inner.claim(request).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Error> {
+        let _turn = self.line.lock().await;
+        tokio::task::yield_now().await;
+        self.inner.settle(settlements).await
+    }
+
+    async fn wait_for_work(&self, request: &WaitRequest) -> Result<(), Error> {
+        for _ in 0..10 {
+            let _turn = self.line.lock().await;
+            tokio::task::yield_now().await;
+        }
+        self.inner.wait_for_work(request).await
+    }
 }
 
 fn lost(operation: Operation) -> Error {
@@ -160,4 +202,22 @@ on_every_store! {
         }
         assert_eq!(handle.record().await.unwrap().attempt, 2);
     }
+}
+
+/// Found by a soak of Redis: the worker left its wait for work unpolled while it
+/// claimed, and the wait was next in line for the connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_for_work_holds_up_no_other_call() {
+    let inner = anyqueue::open("memory:").await.unwrap();
+    let line = Arc::default();
+    let backend = wrap(InLine { inner, line });
+    let client = anyqueue_core::Client::new(backend, ClientOptions::default());
+    let client = Client::from(client.await.unwrap());
+    let worker = Worker::new(&client).register(echo).concurrency(2);
+    let worker = worker.start().unwrap();
+    for _ in 0..50 {
+        let handle = client.enqueue(Echo(7)).await.unwrap();
+        until_state(&handle, State::Completed).await;
+    }
+    worker.shutdown().await;
 }

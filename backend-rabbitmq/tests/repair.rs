@@ -141,12 +141,13 @@ async fn a_broker_that_accepts_and_says_nothing_is_tried_again() {
     let prefix = fresh("mute");
     let (proxy, store) = behind(&prefix).await;
     let before = proxy.accepted();
-    proxy.stall();
+    proxy.mute();
     proxy.cut();
-    eventually("a silent connection is given up for another", async || {
-        (proxy.accepted() >= before + 2).then_some(())
+    eventually("a connection is met with silence", async || {
+        (proxy.accepted() > before).then_some(())
     })
     .await;
+    // That one is never answered.
     proxy.pass();
     let id = put(&store).await;
     assert_eq!(record(&store, id).await.state, State::Ready);

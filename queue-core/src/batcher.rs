@@ -29,8 +29,15 @@ struct Shared<I, A> {
 }
 
 struct Queue<I, A> {
-    waiting: VecDeque<(I, oneshot::Sender<Answer<A>>)>,
+    waiting: VecDeque<(I, oneshot::Sender<Reply<I, A>>)>,
     flushing: bool,
+}
+
+/// What becomes of an item.
+enum Reply<I, A> {
+    Answer(Answer<A>),
+    /// It was in no batch yet when the runtime that makes them stopped.
+    Back(I),
 }
 
 impl<I: Send + 'static, A: Send + 'static> Batcher<I, A> {
@@ -60,27 +67,29 @@ impl<I: Send + 'static, A: Send + 'static> Batcher<I, A> {
 
     /// Adds an item to the next batch and waits for its answer. Dropping the
     /// future does not take the item back.
-    pub(crate) async fn submit(&self, item: I) -> Answer<A> {
-        let (answer, answered) = oneshot::channel();
-        let idle = {
-            let mut queue = self.shared.lock();
-            queue.waiting.push_back((item, answer));
-            !std::mem::replace(&mut queue.flushing, true)
-        };
-        if idle {
-            // A task of its own: a caller that drops its future must not
-            // take the others' batch with it.
-            tokio::spawn(drain(Flushing(Arc::clone(&self.shared))));
+    pub(crate) async fn submit(&self, mut item: I) -> Answer<A> {
+        loop {
+            let (reply, replied) = oneshot::channel();
+            let idle = {
+                let mut queue = self.shared.lock();
+                queue.waiting.push_back((item, reply));
+                !std::mem::replace(&mut queue.flushing, true)
+            };
+            if idle {
+                // A task of its own: a caller that drops its future must not
+                // take the others' batch with it.
+                tokio::spawn(drain(Flushing(Arc::clone(&self.shared))));
+            }
+            match replied.await {
+                Ok(Reply::Answer(answer)) => return answer,
+                Ok(Reply::Back(unsent)) => item = unsent,
+                Err(_) => {
+                    let message = "the runtime that carried the call has stopped";
+                    let (operation, backend) = (self.operation, self.backend);
+                    return Err(Error::new(ErrorKind::Unknown, operation, backend, message));
+                }
+            }
         }
-        answered.await.unwrap_or_else(|_| {
-            let message = "the runtime that carried the call has stopped";
-            Err(Error::new(
-                ErrorKind::Unknown,
-                self.operation,
-                self.backend,
-                message,
-            ))
-        })
     }
 }
 
@@ -90,8 +99,9 @@ impl<I, A> Shared<I, A> {
     }
 }
 
-/// Held by the one task that flushes; if its runtime drops it midway, waiting
-/// callers are told and the next caller starts a new one.
+/// Held by the one task that flushes. If its runtime drops it midway, callers
+/// whose batch was under way are told; the others get their items back, and the
+/// first of them starts a new one.
 struct Flushing<I, A>(Arc<Shared<I, A>>);
 
 impl<I, A> Drop for Flushing<I, A> {
@@ -99,7 +109,10 @@ impl<I, A> Drop for Flushing<I, A> {
         let mut queue = self.0.lock();
         if queue.flushing {
             queue.flushing = false;
-            queue.waiting.clear();
+            for (item, reply) in queue.waiting.drain(..) {
+                // Who is gone needs nothing back.
+                let _ = reply.send(Reply::Back(item));
+            }
         }
     }
 }
@@ -119,8 +132,11 @@ async fn drain<I, A>(flushing: Flushing<I, A>) {
         let results = (shared.flush)(items).await;
         for (answer, result) in answers.into_iter().zip(results) {
             // A caller that is gone needs no answer.
-            let _ = answer.send(result);
+            let _ = answer.send(Reply::Answer(result));
         }
+        // Who was answered often asks again at once: then the next batch holds
+        // all callers, where without this it would hold those of the other half.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -201,6 +217,22 @@ mod tests {
         // In passing, it is the store that fails, and not again for each item.
         let answers = each(vec![1, 2, 3], refusing(ErrorKind::Unavailable)).await;
         assert!(answers.iter().all(Result::is_err));
+    }
+
+    /// A batch's task may outlive its answers, on a runtime that then stops.
+    #[test]
+    fn what_was_in_no_batch_yet_goes_into_another_runtimes() {
+        let batcher = Arc::new(doubling(8, Arc::default()));
+        let runtime = || tokio::runtime::Builder::new_current_thread().build();
+        let (first, second) = (runtime().unwrap(), runtime().unwrap());
+        assert_eq!(first.block_on(batcher.submit(1)).unwrap(), 2);
+        let call = second.spawn({
+            let batcher = Arc::clone(&batcher);
+            async move { batcher.submit(2).await }
+        });
+        second.block_on(tokio::task::yield_now());
+        drop(first);
+        assert_eq!(second.block_on(call).unwrap().unwrap(), 4);
     }
 
     #[test]

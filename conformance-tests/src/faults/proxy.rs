@@ -103,16 +103,17 @@ struct Shared {
 struct Settings {
     flow: [Flow; 2],
     delay: Duration,
-    refuse: Refuse,
+    door: Door,
     /// Rises with each cut of everything.
     cut: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Refuse {
+enum Door {
     #[default]
-    No,
-    Yes,
+    Open,
+    Refuses,
+    Mute,
 }
 
 impl Proxy {
@@ -140,10 +141,21 @@ impl Proxy {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                     continue;
                 };
-                if all.settings.borrow().refuse == Refuse::No {
-                    all.accepted.fetch_add(1, Ordering::SeqCst);
-                    tokio::spawn(connect(client, Arc::clone(&all)));
+                let Settings { door, cut, .. } = *all.settings.borrow();
+                if door == Door::Refuses {
+                    continue;
                 }
+                all.accepted.fetch_add(1, Ordering::SeqCst);
+                let all = Arc::clone(&all);
+                if door == Door::Open {
+                    tokio::spawn(connect(client, all));
+                    continue;
+                }
+                tokio::spawn(async move {
+                    let _silent = client;
+                    let mut settings = all.settings.subscribe();
+                    let _ = settings.wait_for(|now| now.cut != cut).await;
+                });
             }
         });
         Ok(Self {
@@ -215,7 +227,14 @@ impl Proxy {
     /// Takes no new connections until [`pass`](Self::pass): they end at once.
     /// Those that are there stay.
     pub fn refuse(&self) {
-        self.change(|settings| settings.refuse = Refuse::Yes);
+        self.change(|settings| settings.door = Door::Refuses);
+    }
+
+    /// Takes new connections and says nothing on them, then or later, until
+    /// [`pass`](Self::pass): those that come after that are carried again.
+    /// Those that were there before stay as they are.
+    pub fn mute(&self) {
+        self.change(|settings| settings.door = Door::Mute);
     }
 
     /// Holds each piece of what passes for so long.
@@ -538,6 +557,23 @@ mod tests {
         assert_eq!(ask(&mut old, 1).await.unwrap(), 2);
         proxy.pass();
         assert_eq!(ask(&mut connection(&proxy).await, 1).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_mute_connection_stays_so() {
+        let proxy = counting().await;
+        proxy.mute();
+        let mut silent = connection(&proxy).await;
+        silent.write_u8(1).await.unwrap();
+        while proxy.accepted() == 0 {
+            tokio::task::yield_now().await;
+        }
+        proxy.pass();
+        assert_eq!(ask(&mut connection(&proxy).await, 1).await.unwrap(), 2);
+        assert_eq!(proxy.carried().to_server, 1);
+        proxy.cut();
+        let end = tokio::time::timeout(HANG, silent.read_u8()).await;
+        assert!(end.expect("no hang").is_err());
     }
 
     #[test]

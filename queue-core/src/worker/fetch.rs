@@ -41,9 +41,12 @@ pub(super) async fn run(engine: Arc<Engine>) {
         let prefetch = pace.prefetch(engine.ended.load(Ordering::Relaxed), Instant::now());
         let limit = limit(&engine, prefetch);
         if limit == 0 {
+            // A wait that is not polled may hold what other calls need: a
+            // place in a line for the backend's connection.
             tokio::select! {
                 () = engine.room.notified() => {}
                 () = engine.stopping.cancelled() => {}
+                _ = under_way(&mut waiting) => waiting = None,
             }
             continue;
         }
@@ -51,15 +54,25 @@ pub(super) async fn run(engine: Arc<Engine>) {
         let mut wait = waiting
             .take()
             .unwrap_or_else(|| wait_for_work(&engine, idle_wait));
-        let noticed = (&mut wait).now_or_never();
+        let mut noticed = (&mut wait).now_or_never();
         let request = ClaimRequest {
             queues: in_turn(&engine, &mut turn),
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
             lease: engine.settings.lease,
             worker: engine.settings.id.clone(),
         };
-        // Never dropped midway: what it claims must come into our hands.
-        match engine.client.backend().claim(&request).await {
+        // Never dropped midway: what it claims must come into our hands. The
+        // wait is polled beside it, for the reason given above.
+        let mut claim = engine.client.backend().claim(&request);
+        let claimed = loop {
+            tokio::select! {
+                biased;
+                claimed = &mut claim => break claimed,
+                done = &mut wait, if noticed.is_none() => noticed = Some(done),
+            }
+        };
+        drop(claim);
+        match claimed {
             Ok(jobs) => {
                 engine.succeeded(Operation::Claim);
                 errors = error_waits();
@@ -100,6 +113,14 @@ pub(super) async fn run(engine: Arc<Engine>) {
                 () = engine.stopping.cancelled() => {}
             },
         }
+    }
+}
+
+/// Ends when the wait does; never where there is none.
+async fn under_way(waiting: &mut Option<Waiting>) -> Result<(), Error> {
+    match waiting {
+        Some(wait) => wait.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -55,7 +55,11 @@ fn lost(job: &Job<'_>, context: &Context<'_>, found: &mut Vec<Finding>) {
     match shown(job).filter(|(read, _)| read.began > drained).last() {
         Some((read, Some(seen))) if !seen.state.is_finished() => {
             let text = "it was acknowledged, and is not finished though all is drained";
-            wrong(text, &[stored.call, read.call]);
+            // Without any sign of an end the drained run alone shows it.
+            match job.is_finished() {
+                true => wrong(text, &[stored.call, read.call]),
+                false => wrong(text, &[stored.call]),
+            }
         }
         None if !job.is_finished() => {
             let text = "it was acknowledged, and never finished though all is drained";
@@ -282,14 +286,15 @@ fn starts(job: &Job<'_>, context: &Context<'_>, found: &mut Vec<Finding>) {
             if is_end(settled.outcome) || settled.counter >= claim.counter {
                 continue;
             }
+            let began = first_asked(job, settled);
             let flagged = |cancel: &&Item<(), Cancelled>| {
-                cancel.yes() == Some(&Cancelled::Requested) && cancel.ended <= settle.began
+                cancel.yes() == Some(&Cancelled::Requested) && cancel.ended <= began
             };
             if let Some(cancel) = job.cancels.iter().find(flagged) {
                 let text = "it was started again though its cancellation was requested";
                 wrong(text, &[cancel.call, settle.call]);
             }
-            if early(context, settle.began, settled.delay, claim) {
+            if early(context, began, settled.delay, claim) {
                 wrong(
                     "it was started again before its wait was over",
                     &[settle.call],
@@ -305,6 +310,16 @@ fn starts(job: &Job<'_>, context: &Context<'_>, found: &mut Vec<Finding>) {
             wrong("it was started before it was due", &[first.call]);
         }
     }
+}
+
+/// When this settlement was first asked: it may have taken effect then, its
+/// answer lost, and every later one be a repetition.
+fn first_asked(job: &Job<'_>, settle: &Settle) -> u64 {
+    let may = |item: &&Item<&Settle, Settled>| {
+        same(item.asked, settle) && (item.is_unknown() || item.yes() == Some(&Settled::Accepted))
+    };
+    let asked = job.settles.iter().filter(may).map(|item| item.began);
+    asked.min().unwrap_or_default()
 }
 
 /// Whether the claim was answered before a wait was over that began no earlier

@@ -18,6 +18,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -93,8 +94,11 @@ fn kill(child: &mut Option<Child>) {
     let _ = child.kill();
     // Looked for only now: the killed parent starts no more, and keeps them
     // until it is waited for.
+    // Some end by themselves meanwhile.
     for id in children(parent) {
-        let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
+        if let Some(id) = i32::try_from(id).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(id, Signal::KILL);
+        }
     }
     let _ = child.wait();
 }
