@@ -26,8 +26,8 @@ const FOLDED: i64 = 10_000;
 /// Does a share of the chores; the law is
 /// [`Backend::maintain`](anyqueue_core::Backend).
 ///
-/// Costs a look at each chore's index, and the work for each job that it
-/// touches. Each chore is in transactions of at most 1,000 jobs.
+/// One round trip that looks at each chore's index, and one for each chore that
+/// has anything to do, in transactions of at most 1,000 jobs.
 pub(crate) async fn maintain(
     store: &Arc<Store>,
     limits: &MaintainLimits,
@@ -35,41 +35,88 @@ pub(crate) async fn maintain(
     let operation = Operation::Maintain;
     let mut done = Maintained::default();
     let bound = u64::from(limits.jobs);
-    for share in shares(limits.jobs) {
-        let part = expire(store, operation, share).await?;
-        done.expired += part.expired;
-        if !part.more {
-            break;
+    let kept = |state| limits.retention.of(state).unwrap_or(Duration::MAX);
+    let due = due(store, ENDED.map(kept)).await?;
+    if due.leases {
+        for share in shares(limits.jobs) {
+            let part = expire(store, operation, share).await?;
+            done.expired += part.expired;
+            if !part.more {
+                break;
+            }
         }
     }
-    for share in shares(limits.jobs) {
-        let part = promote(store, share).await?;
-        done.promoted += part;
-        if part < u64::from(share) {
-            break;
+    if due.scheduled {
+        for share in shares(limits.jobs) {
+            let part = promote(store, share).await?;
+            done.promoted += part;
+            if part < u64::from(share) {
+                break;
+            }
         }
     }
-    for state in [State::Completed, State::Failed, State::Cancelled] {
-        let kept = limits.retention.of(state).unwrap_or(Duration::MAX);
+    for (state, due) in ENDED.into_iter().zip(due.ended) {
         let left = u32::try_from(bound - done.purged).unwrap_or(u32::MAX);
-        for share in shares(left) {
-            let part = purge(store, state, kept, share).await?;
+        for share in shares(left).take_while(|_| due) {
+            let part = purge(store, state, kept(state), share).await?;
             done.purged += part;
             if part < u64::from(share) {
                 break;
             }
         }
     }
-    store
-        .write(operation, Statement::KeysOver, args!(limits.jobs))
-        .await?;
-    let kept = rows::span(WORKER_KEPT);
-    store
-        .write(operation, Statement::Forget, args!(kept))
-        .await?;
-    fold(store).await?;
+    if due.keys {
+        let args = args!(limits.jobs);
+        store.write(operation, Statement::KeysOver, args).await?;
+    }
+    if due.workers {
+        let args = args!(rows::span(WORKER_KEPT));
+        store.write(operation, Statement::Forget, args).await?;
+    }
+    if due.deltas {
+        fold(store).await?;
+    }
     done.more = [done.expired, done.promoted, done.purged].contains(&bound);
     Ok(done)
+}
+
+/// The states whose jobs are purged.
+const ENDED: [State; 3] = [State::Completed, State::Failed, State::Cancelled];
+
+/// Which chores have anything to do.
+struct Due {
+    leases: bool,
+    scheduled: bool,
+    /// Jobs past their retention, by [`ENDED`].
+    ended: [bool; 3],
+    keys: bool,
+    workers: bool,
+    deltas: bool,
+}
+
+async fn due(store: &Arc<Store>, kept: [Duration; 3]) -> Result<Due, Error> {
+    let operation = Operation::Maintain;
+    let [completed, failed, cancelled] = kept.map(rows::span);
+    let workers = rows::span(WORKER_KEPT);
+    let args = args!(completed, failed, cancelled, workers);
+    let found = store.read(operation, Statement::Due, args).await?;
+    let read = || -> Result<Due, Failure> {
+        let row = found.first().and_then(|rows| rows.first());
+        let row = row.ok_or_else(|| Failure::corrupt("look at the chores"))?;
+        Ok(Due {
+            leases: rows::flag(row, 0)?,
+            scheduled: rows::flag(row, 1)?,
+            ended: [
+                rows::flag(row, 2)?,
+                rows::flag(row, 3)?,
+                rows::flag(row, 4)?,
+            ],
+            keys: rows::flag(row, 5)?,
+            workers: rows::flag(row, 6)?,
+            deltas: rows::flag(row, 7)?,
+        })
+    };
+    read().map_err(|failure| failure.into_error(operation))
 }
 
 /// A bound in parts of one statement each.

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use anyqueue_core::{Enqueued, Error, NewJob, Operation, QueueName, Schedule, UniquePolicy};
 use serde::Serialize;
 
-use crate::args::{Param, args, json, text};
+use crate::args::{Param, Pieces, args, json, text};
 use crate::error::Failure;
 use crate::rows;
-use crate::schema::Schema;
-use crate::statements::{self, Statement};
-use crate::store::{Results, Store, execute};
+use crate::statements::Statement;
+use crate::store::{Results, Store};
 use crate::wake::Changes;
 
 /// The most jobs of one statement, and about the most bytes.
@@ -48,70 +47,9 @@ pub(crate) async fn enqueue(store: &Arc<Store>, jobs: &[NewJob]) -> Result<Vec<E
     Ok(answers.concat())
 }
 
-/// Enqueues jobs inside the application's own transaction: they are there if and
-/// only if that commits. `client` has a transaction open, or each statement
-/// commits by itself. Unique keys are locked until then.
-///
-/// The store must be prepared, and this connection's user may select, insert and
-/// delete in its tables. Workers of this process notice the jobs by their next
-/// look, at most a second after the commit.
-///
-/// # Errors
-/// As [`Backend::enqueue`](anyqueue_core::Backend::enqueue). The transaction is
-/// rolled back by the server then (`XACT_ABORT`); a deadlock is `Conflict`.
-///
-/// ```no_run
-/// # async fn run(
-/// #     client: &mut tiberius::Client<tokio_util::compat::Compat<tokio::net::TcpStream>>,
-/// #     job: anyqueue_core::NewJob,
-/// # ) -> Result<(), Box<dyn std::error::Error>> {
-/// let schema = anyqueue_sqlserver::Schema::default();
-/// client.begin_transaction().await?;
-/// // … the application's own statements …
-/// anyqueue_sqlserver::enqueue_in(client, &schema, &[job]).await?;
-/// client.commit_transaction().await?;
-/// # Ok(())
-/// # }
-/// ```
-pub async fn enqueue_in<S>(
-    client: &mut tiberius::Client<S>,
-    schema: &Schema,
-    jobs: &[NewJob],
-) -> Result<Vec<Enqueued>, Error>
-where
-    S: futures::AsyncRead + futures::AsyncWrite + Unpin + Send,
-{
-    let enqueue = async {
-        let names = queue_names(jobs);
-        let rows: Vec<_> = names.iter().map(|name| [name.as_str()]).collect();
-        let args = args!(json(&rows)?);
-        let text = statements::sql(Statement::QueueAdd, schema);
-        execute(client, &text, &args).await?;
-        let text = statements::sql(Statement::QueueFind, schema);
-        let found = execute(client, &text, &args).await?;
-        let mut queues = HashMap::new();
-        for row in found.iter().flatten() {
-            queues.insert(rows::queue_name(row, 0)?, rows::int(row, 1)?);
-        }
-        let number = |name: &QueueName| queues.get(name).copied().unwrap_or_default();
-        let text = statements::sql(Statement::Enqueue, schema);
-        let mut all = Vec::with_capacity(jobs.len());
-        for part in parts(jobs) {
-            let args = enqueue_args(part, number)?;
-            all.extend(answers(part, &execute(client, &text, &args).await?)?);
-        }
-        Ok(all)
-    };
-    if jobs.is_empty() {
-        return Ok(Vec::new());
-    }
-    let done: Result<_, Failure> = enqueue.await;
-    done.map_err(|failure| failure.after_send().into_error(Operation::Enqueue))
-}
-
 /// A call's jobs in parts of one statement each, which name each id once. Parts
 /// act in order, as items of a call do.
-fn parts(jobs: &[NewJob]) -> Vec<&[NewJob]> {
+pub(crate) fn parts(jobs: &[NewJob]) -> Vec<&[NewJob]> {
     let (mut parts, mut begin, mut bytes) = (Vec::new(), 0, 0);
     let mut known = HashSet::with_capacity(jobs.len());
     for (at, job) in jobs.iter().enumerate() {
@@ -130,7 +68,7 @@ fn parts(jobs: &[NewJob]) -> Vec<&[NewJob]> {
 }
 
 /// The queues of some jobs, each once.
-fn queue_names(jobs: &[NewJob]) -> Vec<QueueName> {
+pub(crate) fn queue_names(jobs: &[NewJob]) -> Vec<QueueName> {
     let mut names: Vec<_> = Vec::new();
     for job in jobs {
         if names.last() != Some(&job.queue) && !names.contains(&job.queue) {
@@ -142,7 +80,7 @@ fn queue_names(jobs: &[NewJob]) -> Vec<QueueName> {
 
 /// The answers to a part, by the rows of `enqueue.sql`: who holds the keys of the
 /// jobs that were not stored for that.
-fn answers(part: &[NewJob], found: &Results) -> Result<Vec<Enqueued>, Failure> {
+pub(crate) fn answers(part: &[NewJob], found: &Results) -> Result<Vec<Enqueued>, Failure> {
     let mut held = HashMap::new();
     for row in found.iter().flatten() {
         held.insert(rows::id(row, 0)?, rows::id(row, 1)?);
@@ -171,21 +109,31 @@ struct NewRow<'a>(
     Option<String>,
     Option<&'a str>,
     Option<String>,
-    &'a str,
+    Option<&'a str>,
 );
 
 /// The parameters of `enqueue.sql`.
-fn enqueue_args(part: &[NewJob], queue: impl Fn(&QueueName) -> i32) -> Result<Vec<Param>, Failure> {
+pub(crate) fn enqueue_args(
+    part: &[NewJob],
+    queue: impl Fn(&QueueName) -> i32,
+) -> Result<Vec<Param>, Failure> {
     let mut labels: Vec<(usize, &str)> = Vec::new();
     let mut new = Vec::with_capacity(part.len());
+    let mut long = Pieces::default();
     for (place, job) in part.iter().enumerate() {
         labels.extend(job.tags.iter().map(|tag| (place, tag.as_str())));
-        new.push(row(place, job, queue(&job.queue))?);
+        new.push(row(place, job, queue(&job.queue), &mut long)?);
     }
-    Ok(args!(json(&new)?, json(&labels)?, fastrand::i64(..)))
+    let taken = fastrand::i64(..);
+    Ok(args!(json(&new)?, json(&labels)?, taken, long.json()?))
 }
 
-fn row(place: usize, job: &NewJob, queue: i32) -> Result<NewRow<'_>, Failure> {
+fn row<'a>(
+    place: usize,
+    job: &'a NewJob,
+    queue: i32,
+    long: &mut Pieces<'a>,
+) -> Result<NewRow<'a>, Failure> {
     let (delay, at) = match job.schedule {
         Schedule::Now => (Some(0), None),
         Schedule::After(delay) => (Some(rows::span(delay)), None),
@@ -213,6 +161,6 @@ fn row(place: usize, job: &NewJob, queue: i32) -> Result<NewRow<'_>, Failure> {
         policy.map(|policy| rows::to_json(&policy)).transpose()?,
         job.trace.as_ref().map(|trace| trace.as_str()),
         tags.transpose()?,
-        job.payload.as_str(),
+        long.text(place, job.payload.as_str()),
     ))
 }

@@ -19,7 +19,20 @@ pub(crate) struct Failure {
     /// Whether the connection was lost, so that nobody knows how far a call got.
     lost: bool,
     /// Whether the whole call can be made again at once: it was rolled back.
-    pub(crate) again: bool,
+    pub(crate) again: Again,
+}
+
+/// Whether making a failed call again at once can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    No,
+    /// Once, on another connection: a number that is not known here is no answer
+    /// of the contract's. It may be of the server's own making (a plan or a table
+    /// that changed under the statement), of which a connection that has compiled
+    /// nothing yet is free.
+    Once,
+    /// Several times: calls beside it were in its way.
+    Often,
 }
 
 impl Failure {
@@ -29,7 +42,7 @@ impl Failure {
             message: Some(message.into()),
             source: None,
             lost: false,
-            again: false,
+            again: Again::No,
         }
     }
 
@@ -123,9 +136,7 @@ impl From<tiberius::error::Error> for Failure {
             }
             _ => (ErrorKind::Internal, None, true),
         };
-        let again = source
-            .code()
-            .is_some_and(|code| matches!(code, 1205 | 2601 | 2627 | 3960));
+        let again = source.code().map_or(Again::No, |code| again(code, kind));
         Self {
             kind,
             message: advice.map(Cow::Borrowed),
@@ -133,6 +144,16 @@ impl From<tiberius::error::Error> for Failure {
             lost,
             again,
         }
+    }
+}
+
+/// Whether a call that the server refused with this number can be made again here;
+/// what takes longer to pass (`Unavailable`) is asked again by core.
+fn again(code: u32, kind: ErrorKind) -> Again {
+    match code {
+        1205 | 2601 | 2627 | 3960 => Again::Often,
+        _ if kind == ErrorKind::Internal => Again::Once,
+        _ => Again::No,
     }
 }
 
@@ -162,10 +183,12 @@ fn judge(code: u32, class: u8) -> (ErrorKind, Option<&'static str>, bool) {
     let (kind, advice) = match code {
         // Deadlock victim, lock time-out, snapshot conflict, unique index.
         1205 | 1222 | 3960 | 2601 | 2627 => (K::Conflict, None),
-        // Azure: moved, throttled, busy, being reconfigured; a replica or a
-        // database that is coming up.
-        40197 | 40501 | 40540 | 40613 | 40143 | 40166 | 49918 | 49919 | 49920 | 4221 | 615
-        | 10928 | 10929 | 10936 | 922 | 926 | 976 | 983 | 42108 | 42109 => (K::Unavailable, None),
+        // Azure: ended in the middle of something, by a failure or a move.
+        40197 | 40540 | 40143 | 40166 => return (K::Unavailable, None, true),
+        // Azure: throttled, busy, being reconfigured; a replica or a database that
+        // is coming up. Nothing was done.
+        40501 | 40613 | 49918 | 49919 | 49920 | 4221 | 615 | 10928 | 10929 | 10936 | 922 | 926
+        | 976 | 983 | 42108 | 42109 => (K::Unavailable, None),
         // Stopping, paused, killed, broken pipe, reset, timed out.
         6005 | 17142 | 596 | 64 | 233 | 10053 | 10054 | 10060 | 121 => {
             return (K::Unavailable, None, true);
@@ -242,6 +265,30 @@ mod tests {
             (8134, 16, ErrorKind::Internal),
         ] {
             assert_eq!(judge(code, class).0, kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_was_rolled_back_is_made_again_and_what_passes_is_transient() {
+        let of = |code, class| again(code, judge(code, class).0);
+        for code in [1205, 2601, 2627, 3960] {
+            assert_eq!(of(code, 13), Again::Often, "{code}");
+        }
+        // A number that is not known here: once, on a new connection.
+        assert_eq!(of(8624, 16), Again::Once);
+        for code in [18456, 229, 208, 8152, 1222, 823] {
+            assert_eq!(of(code, 16), Again::No, "{code}");
+        }
+        // Azure's transient errors: core asks again, after a while.
+        for code in [
+            40197, 40501, 40540, 40613, 40143, 40166, 49918, 49919, 49920, 4221, 615, 10928, 10929,
+            10936, 42108, 42109,
+        ] {
+            let (kind, _, lost) = judge(code, 16);
+            assert!(kind.is_transient(), "{code}");
+            assert_eq!(again(code, kind), Again::No, "{code}");
+            let ended = matches!(code, 40197 | 40540 | 40143 | 40166);
+            assert_eq!(lost, ended, "{code}: whether a write's effect is unknown");
         }
     }
 

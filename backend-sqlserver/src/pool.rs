@@ -107,6 +107,13 @@ impl Pool {
         }
     }
 
+    /// Closes the connections that lie idle: the next one lent is a new one.
+    pub(crate) fn renew(&self) {
+        if let Some(pool) = self.inner.get() {
+            pool.retain(|_, _| false);
+        }
+    }
+
     /// A connection that is not of the pool, whose calls may take as long as
     /// they need.
     pub(crate) async fn make_patient(&self) -> Result<Connection, Failure> {

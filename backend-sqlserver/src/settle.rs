@@ -8,7 +8,7 @@ use anyqueue_core::{
     Error, Holding, JobId, Operation, Outcome, ProgressUpdate, Settled, Settlement, State, Token,
 };
 
-use crate::args::{Param, args, json, text};
+use crate::args::{Param, Pieces, args, json, text};
 use crate::error::Failure;
 use crate::rows::{self, NO_RESULT};
 use crate::statements::Statement;
@@ -108,6 +108,7 @@ pub(crate) fn settle_args(
     settlements: &[Settlement],
     round: &[usize],
 ) -> Result<Vec<Param>, Failure> {
+    let mut long = Pieces::default();
     let row = |at: &usize| {
         let Settlement { token, outcome } = &settlements[*at];
         let (id, counter) = key(token);
@@ -116,10 +117,11 @@ pub(crate) fn settle_args(
             _ => 0,
         };
         let kind = outcome.kind().as_u8();
-        (id, counter, kind, note(outcome), delay, *at)
+        let note = note(outcome).and_then(|note| long.text(*at, note));
+        (id, counter, kind, note, delay, *at)
     };
     let rows: Vec<_> = round.iter().map(row).collect();
-    Ok(args!(json(&rows)?))
+    Ok(args!(json(&rows)?, long.json()?))
 }
 
 /// What is kept of an outcome: result, error or reason.
@@ -162,55 +164,6 @@ pub(crate) fn answer(
         }
     }
     Ok(())
-}
-
-/// Completes a job inside the application's own transaction: its result counts if
-/// and only if that commits. `client` has a transaction open, or each statement
-/// commits by itself.
-///
-/// The job's lease must last until the commit, and the token's holder must not
-/// settle the job otherwise. Give the handler's result to the worker as it is:
-/// a completion that is repeated answers `Accepted`.
-///
-/// # Errors
-/// As [`Backend::settle`](anyqueue_core::Backend::settle). The transaction is
-/// rolled back by the server then (`XACT_ABORT`); a deadlock is `Conflict`.
-///
-/// ```no_run
-/// # async fn run(
-/// #     client: &mut tiberius::Client<tokio_util::compat::Compat<tokio::net::TcpStream>>,
-/// #     token: anyqueue_core::Token, result: anyqueue_core::Payload,
-/// # ) -> Result<(), Box<dyn std::error::Error>> {
-/// let schema = anyqueue_sqlserver::Schema::default();
-/// client.begin_transaction().await?;
-/// // … the application's own statements …
-/// anyqueue_sqlserver::complete_in(client, &schema, token, result).await?;
-/// client.commit_transaction().await?;
-/// # Ok(())
-/// # }
-/// ```
-pub async fn complete_in<S>(
-    client: &mut tiberius::Client<S>,
-    schema: &crate::Schema,
-    token: Token,
-    result: anyqueue_core::Payload,
-) -> Result<Settled, Error>
-where
-    S: futures::AsyncRead + futures::AsyncWrite + Unpin + Send,
-{
-    let complete = async {
-        let outcome = Outcome::Complete { result };
-        let settlements = [Settlement { token, outcome }];
-        let args = settle_args(&settlements, &[0])?;
-        let text = crate::statements::sql(Statement::Settle, schema);
-        let found = crate::store::execute(client, &text, &args).await?;
-        let mut answers = [Settled::Stale];
-        let mut changes = Changes::default();
-        answer(&mut answers, &settlements, &[0], &found, &mut changes)?;
-        Ok(answers[0])
-    };
-    let done: Result<_, Failure> = complete.await;
-    done.map_err(|failure| failure.after_send().into_error(Operation::Settle))
 }
 
 /// The places of a call's items, in rounds of at most 1,000 that name each job

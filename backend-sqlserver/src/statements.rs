@@ -20,6 +20,7 @@ macro_rules! statements {
 statements! {
     Cancel "cancel",
     Claim "claim",
+    Due "due",
     Durability "durability",
     Enqueue "enqueue",
     Expire "expire",
@@ -95,7 +96,7 @@ mod tests {
         let known: BTreeSet<String> = known.chain(["session".to_owned()]).collect();
         assert_eq!(files, known);
         let sources = [
-            "chores", "claim", "control", "enqueue", "read", "settle", "store", "wake",
+            "chores", "claim", "control", "enqueue", "read", "settle", "store", "wake", "within",
         ];
         let sources: String = sources
             .iter()

@@ -11,7 +11,7 @@ use tiberius::{Query, Row};
 
 use crate::args::{Param, args, json};
 use crate::config::SqlServerConfig;
-use crate::error::Failure;
+use crate::error::{Again, Failure};
 use crate::pool::{Connection, Pool, rows_of};
 use crate::rows;
 use crate::schema;
@@ -155,10 +155,16 @@ impl Store {
         steps: &[(Statement, Vec<Param>)],
     ) -> Result<Vec<Results>, Failure> {
         let mut wait = Duration::from_millis(2);
-        for _ in 1..TRIES {
+        for nth in 1..TRIES {
             match self.call_once(sort, steps).await {
-                Err(failure) if failure.again => {
+                Err(failure)
+                    if failure.again == Again::Often
+                        || (nth == 1 && failure.again == Again::Once) =>
+                {
                     tracing::debug!(?failure, "rolled back, made again");
+                    if failure.again == Again::Once {
+                        self.pool.renew();
+                    }
                     tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
                     wait *= 2;
                 }

@@ -4,8 +4,9 @@
 //! SQL Server cannot push to a plain connection. A change made by this process
 //! wakes at its commit those whom it concerns. For what others change there is
 //! one look for all waits of a handle: 20 ms after something has happened, then
-//! ever more seldom, at last once a second. Nobody waits, nobody looks: a queue
-//! under load, whose workers find jobs at each claim, is not polled.
+//! ever more seldom, at last once a second, unless those who wait have claimed
+//! in vain within that second: that was a look. Nobody waits, nobody looks: a
+//! queue under load, whose workers find jobs at each claim, is not polled.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
@@ -26,6 +27,10 @@ use crate::store::{Store, lock};
 /// The span between two looks: at first, and at last.
 const FIRST: Duration = Duration::from_millis(20);
 const LAST: Duration = Duration::from_secs(1);
+
+/// A claim in vain is as good as a look for this long: somewhat more than what
+/// passes between two claims of an idle worker.
+const CLAIMED: Duration = Duration::from_millis(1_250);
 
 /// How long it is remembered what a job looked like to those who waited for it.
 const KEPT: Duration = Duration::from_secs(60);
@@ -50,6 +55,8 @@ struct Topics {
     queues: Topic<QueueName>,
     jobs: Topic<JobId>,
     looks: HashMap<JobId, (Look, Instant)>,
+    /// When a claim last found a queue, which is waited for, without work.
+    claimed: HashMap<QueueName, Instant>,
     /// The numbers of queues that someone waits for or waited for.
     names: HashMap<i32, QueueName>,
 }
@@ -142,6 +149,29 @@ impl Hub {
             jobs: jobs.to_vec(),
             notify,
         }
+    }
+
+    /// A claim has found nothing in these queues.
+    pub(crate) fn claimed_in_vain(&self, queues: &[QueueName]) {
+        let mut topics = lock(&self.topics);
+        for queue in queues {
+            if topics.queues.contains_key(queue) {
+                topics.claimed.insert(queue.clone(), Instant::now());
+            }
+        }
+    }
+
+    /// Whether claims have just looked at all that is waited for.
+    fn just_claimed(&self) -> bool {
+        let mut topics = lock(&self.topics);
+        let Topics {
+            queues,
+            jobs,
+            claimed,
+            ..
+        } = &mut *topics;
+        claimed.retain(|queue, at| at.elapsed() < CLAIMED && queues.contains_key(queue));
+        jobs.is_empty() && queues.keys().all(|queue| claimed.contains_key(queue))
     }
 
     /// What is waited for.
@@ -304,6 +334,8 @@ fn read_look(
 
 /// Looks while anyone waits.
 async fn looking(store: Weak<Store>) {
+    // When the next job becomes due or lease may run out, by the last look.
+    let mut due: Option<Instant> = None;
     loop {
         let Some(strong) = store.upgrade() else {
             return;
@@ -319,29 +351,40 @@ async fn looking(store: Weak<Store>) {
             }
             continue;
         }
+        let slow = lock(&strong.hub.pace).span >= LAST;
+        if slow && due.is_none_or(|due| due > Instant::now()) && strong.hub.just_claimed() {
+            let span = due.map_or(LAST, |due| due - Instant::now());
+            rest(&strong.hub, span.clamp(FIRST, LAST)).await;
+            continue;
+        }
         let look = strong.look(&queues, &jobs).await;
-        let mut due = None;
         let span = {
             let mut pace = lock(&strong.hub.pace);
             pace.span = match look {
                 Ok((true, _)) => FIRST,
-                Ok((false, next)) => {
-                    due = next;
-                    (pace.span * 2).min(LAST)
-                }
+                Ok((false, _)) => (pace.span * 2).min(LAST),
+                Err(_) => LAST,
+            };
+            let next = match look {
+                Ok((_, next)) => next,
                 Err(error) => {
                     tracing::debug!(%error, "no look for those who wait");
-                    LAST
+                    None
                 }
             };
-            due.map_or(pace.span, |due| due.clamp(FIRST, pace.span))
+            due = next.and_then(|next| Instant::now().checked_add(next));
+            next.map_or(pace.span, |next| next.clamp(FIRST, pace.span))
         };
-        // Not sooner than this after a look, whoever comes.
-        tokio::time::sleep(FIRST).await;
-        tokio::select! {
-            () = tokio::time::sleep(span.saturating_sub(FIRST)) => {}
-            () = strong.hub.sooner.notified() => {}
-        }
+        rest(&strong.hub, span).await;
+    }
+}
+
+/// Sleeps between two looks: not less than [`FIRST`], whoever comes.
+async fn rest(hub: &Hub, span: Duration) {
+    tokio::time::sleep(FIRST).await;
+    tokio::select! {
+        () = tokio::time::sleep(span.saturating_sub(FIRST)) => {}
+        () = hub.sooner.notified() => {}
     }
 }
 

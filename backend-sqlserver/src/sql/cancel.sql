@@ -1,7 +1,8 @@
 -- Ends waiting jobs as cancelled and flags running ones: one UPDATE decides by the row as
 -- it is then, so that a claim at the same moment comes before or after. One transaction.
 -- By the index `by_id`, each job once, sorted by id. The answer tells for each known job
--- whether it was touched, and the state that it had.
+-- whether it was touched, and the state that it had, which is read from its row as in
+-- settle.sql.
 SET NOCOUNT ON;
 SET XACT_ABORT ON;
 DECLARE @now bigint = DATEDIFF_BIG(MICROSECOND, '19700101', SYSUTCDATETIME());
@@ -10,6 +11,7 @@ DECLARE @done TABLE (
     id binary(16) NOT NULL PRIMARY KEY, seq bigint NOT NULL, line int NOT NULL, was tinyint NOT NULL,
     keyed bit NOT NULL
 );
+DECLARE @hit TABLE (seq bigint NOT NULL PRIMARY KEY);
 INSERT INTO @new (id)
 SELECT CAST(u.id AS binary(16)) FROM OPENJSON(@P1) WITH (id uniqueidentifier '$[0]') AS u;
 BEGIN TRANSACTION;
@@ -18,10 +20,13 @@ SET was = q.state,
     state = CASE WHEN q.state = 2 THEN 2 ELSE 5 END,
     flagged = CASE WHEN q.state = 2 THEN 1 ELSE q.flagged END,
     finished_at = CASE WHEN q.state = 2 THEN NULL ELSE @now END
-OUTPUT inserted.id, inserted.seq, inserted.line, inserted.was, inserted.keyed
-INTO @done (id, seq, line, was, keyed)
+OUTPUT inserted.seq INTO @hit (seq)
 FROM @new AS n, {s}.jobs AS q WITH (ROWLOCK)
 WHERE q.id = n.id AND q.state <= 2
+OPTION (FORCE ORDER, LOOP JOIN);
+INSERT INTO @done (id, seq, line, was, keyed)
+SELECT q.id, q.seq, q.line, q.was, q.keyed
+FROM @hit AS h JOIN {s}.jobs AS q ON q.seq = h.seq
 OPTION (FORCE ORDER, LOOP JOIN);
 DELETE k FROM @done AS d
 JOIN {s}.bodies AS b ON b.seq = d.seq

@@ -3,14 +3,16 @@
 -- another call has locked; it reads `counter` from the row itself, so that a row whose
 -- index entry is free but which is locked is skipped too and no two calls wait for each
 -- other the wrong way round. The UPDATE repeats state and counter: a server that locks
--- nothing in it fails them for all but one. One transaction: all that was taken or
--- nothing. Where a lease may have run out it takes nothing and says so (@P5: whether to
--- look). An idle claim is one look at each line, without a transaction.
+-- nothing in it fails them for all but one. What was taken is read from the rows, as in
+-- settle.sql. One transaction: all that was taken or nothing. Where a lease may have run out
+-- it takes nothing and says so (@P5: whether to look). An idle claim is one look at each
+-- line, without a transaction.
 SET NOCOUNT ON;
 SET XACT_ABORT ON;
 DECLARE @now bigint = DATEDIFF_BIG(MICROSECOND, '19700101', SYSUTCDATETIME());
 DECLARE @left int = @P2, @n int = 0, @line int, @expired bit = 0;
 DECLARE @lines TABLE (n int NOT NULL PRIMARY KEY, line int NOT NULL);
+DECLARE @hit TABLE (seq bigint NOT NULL PRIMARY KEY);
 DECLARE @taken TABLE (
     seq bigint NOT NULL PRIMARY KEY, id binary(16) NOT NULL, counter bigint NOT NULL,
     attempt int NOT NULL, max_attempts int NOT NULL, line int NOT NULL, due_at bigint NOT NULL,
@@ -41,9 +43,7 @@ BEGIN
         SET was = q.state, state = 2, attempt = q.attempt + 1, counter = q.counter + 1,
             worker = @P4, claimed_at = @now, lease_until = @now + @P3, look_at = @now + @P3,
             snooze_reason = NULL, pct = NULL, step = NULL, message = NULL
-        OUTPUT inserted.seq, inserted.id, inserted.counter, inserted.attempt, inserted.max_attempts,
-               inserted.line, inserted.due_at, inserted.ord, inserted.was
-        INTO @taken (seq, id, counter, attempt, max_attempts, line, due_at, ord, was)
+        OUTPUT inserted.seq INTO @hit (seq)
         FROM (
             SELECT TOP (@left) j.seq, j.counter
             FROM {s}.jobs AS j WITH (UPDLOCK, READPAST, ROWLOCK, READCOMMITTEDLOCK, INDEX(waiting))
@@ -52,8 +52,12 @@ BEGIN
         ) AS p JOIN {s}.jobs AS q WITH (ROWLOCK) ON q.seq = p.seq
         WHERE q.state < 2 AND q.counter = p.counter
         OPTION (FORCE ORDER, LOOP JOIN);
-        SET @left = @P2 - (SELECT COUNT(*) FROM @taken AS t);
+        SET @left = @left - @@ROWCOUNT;
     END;
+    INSERT INTO @taken (seq, id, counter, attempt, max_attempts, line, due_at, ord, was)
+    SELECT q.seq, q.id, q.counter, q.attempt, q.max_attempts, q.line, q.due_at, q.ord, q.was
+    FROM @hit AS h JOIN {s}.jobs AS q ON q.seq = h.seq
+    OPTION (FORCE ORDER, LOOP JOIN);
     INSERT INTO {s}.deltas (queue, scheduled, ready, running)
     SELECT t.line / 4, -SUM(CASE WHEN t.was = 0 THEN 1 ELSE 0 END),
            -SUM(CASE WHEN t.was = 1 THEN 1 ELSE 0 END), COUNT(*)

@@ -4,7 +4,8 @@
 -- or take one key wait for each other: the second sees the first one's rows, or fails on
 -- the unique index as a whole and is made again. `taken` (@P3) names this call: a key that
 -- names this job but was taken by another call has outlived the job, which is not stored
--- again. Rows come sorted by place, which gives `seq` the order of enqueues.
+-- again. Rows come sorted by place, which gives `seq` the order of enqueues. Payloads
+-- of more than 4,000 UTF-16 units come in pieces (@P4).
 SET NOCOUNT ON;
 SET XACT_ABORT ON;
 DECLARE @now bigint = DATEDIFF_BIG(MICROSECOND, '19700101', SYSUTCDATETIME());
@@ -14,8 +15,9 @@ DECLARE @new TABLE (
     kind nvarchar(128) NOT NULL, backoff nvarchar(max) NULL,
     unique_key nvarchar(256) COLLATE Latin1_General_100_BIN2 NULL,
     unique_policy nvarchar(max) NULL, trace nvarchar(256) NULL, tags nvarchar(max) NULL,
-    payload nvarchar(max) NOT NULL
+    payload nvarchar(4000) NULL
 );
+DECLARE @long TABLE (place int NOT NULL PRIMARY KEY, text nvarchar(max) NOT NULL);
 DECLARE @made TABLE (id binary(16) NOT NULL PRIMARY KEY, seq bigint NOT NULL);
 DECLARE @held TABLE (id binary(16) NOT NULL PRIMARY KEY, holder binary(16) NOT NULL, mine bit NOT NULL);
 INSERT INTO @new (place, id, line, max_attempts, keyed, due_at, until, kind, backoff, unique_key,
@@ -28,8 +30,12 @@ FROM OPENJSON(@P1) WITH (
     keyed bit '$[4]', delay bigint '$[5]', at bigint '$[6]', period bigint '$[7]',
     kind nvarchar(128) '$[8]', backoff nvarchar(max) '$[9]', unique_key nvarchar(256) '$[10]',
     unique_policy nvarchar(max) '$[11]', trace nvarchar(256) '$[12]', tags nvarchar(max) '$[13]',
-    payload nvarchar(max) '$[14]'
+    payload nvarchar(4000) '$[14]'
 ) AS u;
+INSERT INTO @long (place, text)
+SELECT u.place, STRING_AGG(CAST(u.text AS nvarchar(max)), N'') WITHIN GROUP (ORDER BY u.nth)
+FROM OPENJSON(@P4) WITH (place int '$[0]', nth int '$[1]', text nvarchar(4000) '$[2]') AS u
+GROUP BY u.place;
 BEGIN TRANSACTION;
 DELETE n FROM @new AS n
 WHERE EXISTS (SELECT 1 FROM {s}.jobs AS j WITH (READCOMMITTEDLOCK, ROWLOCK) WHERE j.id = n.id);
@@ -61,8 +67,9 @@ OUTPUT inserted.id, inserted.seq INTO @made (id, seq)
 SELECT n.id, n.line, n.due_at, CASE WHEN n.due_at > @now THEN 0 ELSE 1 END, n.keyed, n.max_attempts
 FROM @new AS n ORDER BY n.place;
 INSERT INTO {s}.bodies (seq, created_at, kind, unique_key, trace, backoff, unique_policy, tags, payload)
-SELECT m.seq, @now, n.kind, n.unique_key, n.trace, n.backoff, n.unique_policy, n.tags, n.payload
-FROM @made AS m JOIN @new AS n ON n.id = m.id;
+SELECT m.seq, @now, n.kind, n.unique_key, n.trace, n.backoff, n.unique_policy, n.tags,
+       COALESCE(n.payload, l.text)
+FROM @made AS m JOIN @new AS n ON n.id = m.id LEFT JOIN @long AS l ON l.place = n.place;
 INSERT INTO {s}.tags (tag, id)
 SELECT DISTINCT l.tag COLLATE Latin1_General_100_BIN2, n.id
 FROM OPENJSON(@P2) WITH (place int '$[0]', tag nvarchar(64) '$[1]') AS l

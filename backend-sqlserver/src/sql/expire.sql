@@ -3,7 +3,8 @@
 -- settled, extended or ended by another call, and are left to it. Served by the index
 -- `running`, whose `look_at` a heartbeat does not touch: where the lease was extended, it
 -- is brought up to the lease's end here, once a lease. The UPDATE repeats what was
--- found, as in claim.sql. One transaction.
+-- found, as in claim.sql; what became of a job is read from its row, as in settle.sql. One
+-- transaction.
 SET NOCOUNT ON;
 SET XACT_ABORT ON;
 DECLARE @now bigint = DATEDIFF_BIG(MICROSECOND, '19700101', SYSUTCDATETIME());
@@ -11,6 +12,7 @@ DECLARE @seen TABLE (
     id binary(16) NOT NULL PRIMARY KEY, seq bigint NOT NULL, line int NOT NULL, state tinyint NOT NULL,
     attempt int NOT NULL, counter bigint NOT NULL, keyed bit NOT NULL
 );
+DECLARE @hit TABLE (seq bigint NOT NULL PRIMARY KEY);
 BEGIN TRANSACTION;
 UPDATE q
 SET was = q.state,
@@ -21,9 +23,7 @@ SET was = q.state,
     look_at = CASE WHEN q.lease_until > @now THEN q.lease_until END,
     worker = CASE WHEN q.lease_until > @now THEN q.worker END,
     lease_until = CASE WHEN q.lease_until > @now THEN q.lease_until END
-OUTPUT inserted.id, inserted.seq, inserted.line, inserted.state, inserted.attempt, inserted.counter,
-       inserted.keyed
-INTO @seen (id, seq, line, state, attempt, counter, keyed)
+OUTPUT inserted.seq INTO @hit (seq)
 FROM (
     SELECT TOP (@P1) j.seq, j.counter
     FROM {s}.jobs AS j WITH (UPDLOCK, READPAST, ROWLOCK, READCOMMITTEDLOCK, INDEX(running))
@@ -31,6 +31,10 @@ FROM (
     ORDER BY j.look_at
 ) AS p JOIN {s}.jobs AS q WITH (ROWLOCK) ON q.seq = p.seq
 WHERE q.state = 2 AND q.counter = p.counter AND q.look_at <= @now
+OPTION (FORCE ORDER, LOOP JOIN);
+INSERT INTO @seen (id, seq, line, state, attempt, counter, keyed)
+SELECT q.id, q.seq, q.line, q.state, q.attempt, q.counter, q.keyed
+FROM @hit AS h JOIN {s}.jobs AS q ON q.seq = h.seq
 OPTION (FORCE ORDER, LOOP JOIN);
 INSERT INTO {s}.errors (seq, counter, attempt, at, message)
 SELECT e.seq, e.counter, e.attempt, @now, @P2 FROM @seen AS e WHERE e.state <> 2;

@@ -13,6 +13,7 @@ DECLARE @job TABLE (
     holder binary(16) NOT NULL
 );
 DECLARE @done TABLE (id binary(16) NOT NULL PRIMARY KEY, line int NOT NULL, was tinyint NOT NULL);
+DECLARE @hit TABLE (seq bigint NOT NULL PRIMARY KEY);
 INSERT INTO @new (id, place)
 SELECT CAST(u.id AS binary(16)), u.place
 FROM OPENJSON(@P1) WITH (id uniqueidentifier '$[0]', place int '$[1]') AS u;
@@ -50,9 +51,12 @@ END;
 UPDATE q
 SET was = q.state, state = 1, attempt = 0, flagged = 0, due_at = @now, ord = w.place, finished_at = NULL,
     pct = NULL, step = NULL, message = NULL
-OUTPUT inserted.id, inserted.line, inserted.was INTO @done (id, line, was)
+OUTPUT inserted.seq INTO @hit (seq)
 FROM @job AS w, {s}.jobs AS q WITH (ROWLOCK)
 WHERE q.seq = w.seq AND w.holder = w.id AND q.state IN (4, 5)
+OPTION (FORCE ORDER, LOOP JOIN);
+INSERT INTO @done (id, line, was)
+SELECT q.id, q.line, q.was FROM @hit AS h JOIN {s}.jobs AS q ON q.seq = h.seq
 OPTION (FORCE ORDER, LOOP JOIN);
 INSERT INTO {s}.deltas (queue, ready, failed, cancelled)
 SELECT d.line / 4, COUNT(*), -SUM(CASE WHEN d.was = 4 THEN 1 ELSE 0 END),

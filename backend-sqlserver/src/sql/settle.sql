@@ -2,7 +2,10 @@
 -- UPDATE reads and changes its row as one, so that a cancel at the same moment comes
 -- before or after. One transaction: all of it or nothing. By the index `by_id`, each job
 -- once, sorted by id. The second answer, for tokens that held nothing, tells which of them
--- settled their job last, and how: for a settle that is repeated.
+-- settled their job last, and how: for a settle that is repeated. A result, error or
+-- reason of more than 4,000 UTF-16 units comes in pieces (@P2). What became of a job is read
+-- from its row, which this transaction holds: on a server that reads a changed row again to
+-- decide about it, as Babelfish does, OUTPUT tells what was decided before.
 SET NOCOUNT ON;
 SET XACT_ABORT ON;
 DECLARE @now bigint = DATEDIFF_BIG(MICROSECOND, '19700101', SYSUTCDATETIME());
@@ -10,6 +13,7 @@ DECLARE @new TABLE (
     id binary(16) NOT NULL PRIMARY KEY, counter bigint NOT NULL, kind tinyint NOT NULL,
     note nvarchar(max) NULL, delay bigint NOT NULL, place int NOT NULL
 );
+DECLARE @hit TABLE (seq bigint NOT NULL PRIMARY KEY);
 DECLARE @done TABLE (
     id binary(16) NOT NULL PRIMARY KEY, seq bigint NOT NULL, line int NOT NULL, state tinyint NOT NULL,
     attempt int NOT NULL, counter bigint NOT NULL, kind tinyint NOT NULL, keyed bit NOT NULL
@@ -17,9 +21,17 @@ DECLARE @done TABLE (
 INSERT INTO @new (id, counter, kind, note, delay, place)
 SELECT CAST(u.id AS binary(16)), u.counter, u.kind, u.note, u.delay, u.place
 FROM OPENJSON(@P1) WITH (
-    id uniqueidentifier '$[0]', counter bigint '$[1]', kind tinyint '$[2]', note nvarchar(max) '$[3]',
+    id uniqueidentifier '$[0]', counter bigint '$[1]', kind tinyint '$[2]', note nvarchar(4000) '$[3]',
     delay bigint '$[4]', place int '$[5]'
 ) AS u;
+IF @P2 <> N'[]'
+    UPDATE n
+    SET note = l.text
+    FROM @new AS n JOIN (
+        SELECT u.place, STRING_AGG(CAST(u.text AS nvarchar(max)), N'') WITHIN GROUP (ORDER BY u.nth) AS text
+        FROM OPENJSON(@P2) WITH (place int '$[0]', nth int '$[1]', text nvarchar(4000) '$[2]') AS u
+        GROUP BY u.place
+    ) AS l ON l.place = n.place;
 BEGIN TRANSACTION;
 UPDATE q
 SET was = q.state,
@@ -32,11 +44,13 @@ SET was = q.state,
     snooze_reason = CASE WHEN n.kind = 4 AND q.flagged = 0 THEN n.note END,
     settled_counter = q.counter, settled_kind = n.kind,
     lease_until = NULL, look_at = NULL, worker = NULL
-OUTPUT inserted.id, inserted.seq, inserted.line, inserted.state, inserted.attempt, inserted.counter,
-       inserted.settled_kind, inserted.keyed
-INTO @done (id, seq, line, state, attempt, counter, kind, keyed)
+OUTPUT inserted.seq INTO @hit (seq)
 FROM @new AS n, {s}.jobs AS q WITH (ROWLOCK)
 WHERE q.id = n.id AND q.counter = n.counter AND q.state = 2
+OPTION (FORCE ORDER, LOOP JOIN);
+INSERT INTO @done (id, seq, line, state, attempt, counter, kind, keyed)
+SELECT q.id, q.seq, q.line, q.state, q.attempt, q.counter, q.settled_kind, q.keyed
+FROM @hit AS h JOIN {s}.jobs AS q ON q.seq = h.seq
 OPTION (FORCE ORDER, LOOP JOIN);
 INSERT INTO {s}.results (seq, result)
 SELECT d.seq, n.note FROM @done AS d JOIN @new AS n ON n.id = d.id

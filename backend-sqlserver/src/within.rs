@@ -1,0 +1,188 @@
+//! Calls inside the application's own transaction.
+
+use std::collections::HashMap;
+
+use anyqueue_core::{
+    Enqueued, Error, ErrorKind, NewJob, Operation, Outcome, Payload, QueueName, Settled,
+    Settlement, Token,
+};
+use tiberius::Client;
+
+use crate::args::{args, json};
+use crate::enqueue::{answers, enqueue_args, parts, queue_names};
+use crate::error::Failure;
+use crate::rows;
+use crate::schema::Schema;
+use crate::settle;
+use crate::statements::{Statement, sql};
+use crate::store::execute;
+use crate::wake::Changes;
+
+/// Enqueues jobs inside the application's own transaction: they are there when
+/// it commits, and never were when it rolls back. The store is that of the
+/// default [`Schema`] in the connection's database; see [`Schema::enqueue_in`].
+///
+/// # Errors
+/// As [`Schema::enqueue_in`].
+///
+/// ```no_run
+/// # async fn run(
+/// #     client: &mut tiberius::Client<tokio_util::compat::Compat<tokio::net::TcpStream>>,
+/// #     job: anyqueue_core::NewJob,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// client.begin_transaction().await?;
+/// // … the application's own statements …
+/// anyqueue_sqlserver::enqueue_in(client, &[job]).await?;
+/// client.commit_transaction().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn enqueue_in<S>(client: &mut Client<S>, jobs: &[NewJob]) -> Result<Vec<Enqueued>, Error>
+where
+    S: futures::AsyncRead + futures::AsyncWrite + Unpin + Send,
+{
+    Schema::default().enqueue_in(client, jobs).await
+}
+
+/// Completes a job inside its handler's own transaction; see
+/// [`Schema::complete_in`]. The store is that of the default [`Schema`].
+///
+/// # Errors
+/// As [`Schema::complete_in`].
+///
+/// ```no_run
+/// # async fn run(
+/// #     client: &mut tiberius::Client<tokio_util::compat::Compat<tokio::net::TcpStream>>,
+/// #     token: anyqueue_core::Token, result: anyqueue_core::Payload,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// client.begin_transaction().await?;
+/// // … the handler's own statements …
+/// match anyqueue_sqlserver::complete_in(client, token, &result).await? {
+///     anyqueue_core::Settled::Accepted => client.commit_transaction().await?,
+///     _ => client.rollback_transaction().await?, // The lease was lost.
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub async fn complete_in<S>(
+    client: &mut Client<S>,
+    token: Token,
+    result: &Payload,
+) -> Result<Settled, Error>
+where
+    S: futures::AsyncRead + futures::AsyncWrite + Unpin + Send,
+{
+    Schema::default().complete_in(client, token, result).await
+}
+
+impl Schema {
+    /// Enqueues jobs inside the transaction that is open on this connection:
+    /// they are there when it commits, and never were when it rolls back. With
+    /// no transaction open, each statement commits by itself.
+    ///
+    /// The schema must be that of a prepared store in the connection's database,
+    /// whose user may select, insert, update and delete in its tables. Workers
+    /// notice the jobs by their next look, at most a second after the commit.
+    ///
+    /// Keep the transaction short: until its end, other enqueues of the same
+    /// ids or unique keys, and the first ones of a queue that is new to the
+    /// store, wait for it. Three round trips, and one more for each further
+    /// 1,000 jobs or 8 MiB.
+    ///
+    /// # Errors
+    /// As [`Backend::enqueue`](anyqueue_core::Backend::enqueue). The server has
+    /// rolled the whole transaction back then (`XACT_ABORT`): begin it again. A
+    /// deadlock is `Conflict`. What core checks before a client's enqueue (the
+    /// payload's limit, the number of tags) is up to the caller;
+    /// `JobBuilder::build` does it.
+    pub async fn enqueue_in<S>(
+        &self,
+        client: &mut Client<S>,
+        jobs: &[NewJob],
+    ) -> Result<Vec<Enqueued>, Error>
+    where
+        S: futures::AsyncRead + futures::AsyncWrite + Unpin + Send,
+    {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let done = self.enqueue(client, jobs).await;
+        done.map_err(|failure| failure.after_send().into_error(Operation::Enqueue))
+    }
+
+    /// Completes a job inside its handler's own transaction, so that what the
+    /// handler wrote and the job's end are there together or not at all: an
+    /// effect that happens exactly once, within one database.
+    ///
+    /// Commit only where the answer is `Accepted`. `Stale` says that the lease
+    /// was lost and another worker may run the job: roll back. After the commit
+    /// the handler returns `Ok` as always; the result given here stands. The
+    /// token is [`JobContext::token`](anyqueue_core::JobContext::token). While
+    /// the transaction is open, heartbeats of the job wait for it: commit within
+    /// the lease. One round trip.
+    ///
+    /// # Errors
+    /// As [`Backend::settle`](anyqueue_core::Backend::settle). The server has
+    /// rolled the whole transaction back then (`XACT_ABORT`).
+    pub async fn complete_in<S>(
+        &self,
+        client: &mut Client<S>,
+        token: Token,
+        result: &Payload,
+    ) -> Result<Settled, Error>
+    where
+        S: futures::AsyncRead + futures::AsyncWrite + Unpin + Send,
+    {
+        let result = result.clone();
+        let outcome = Outcome::Complete { result };
+        let done = self.end(client, Settlement { token, outcome }).await;
+        done.map_err(|failure| failure.after_send().into_error(Operation::Settle))
+    }
+
+    async fn enqueue<S>(
+        &self,
+        client: &mut Client<S>,
+        jobs: &[NewJob],
+    ) -> Result<Vec<Enqueued>, Failure>
+    where
+        S: futures::AsyncRead + futures::AsyncWrite + Unpin + Send,
+    {
+        let names = queue_names(jobs);
+        let rows: Vec<_> = names.iter().map(|name| [name.as_str()]).collect();
+        let args = args!(json(&rows)?);
+        execute(client, &sql(Statement::QueueAdd, self), &args).await?;
+        let found = execute(client, &sql(Statement::QueueFind, self), &args).await?;
+        let mut queues = HashMap::new();
+        for row in found.iter().flatten() {
+            queues.insert(rows::queue_name(row, 0)?, rows::int(row, 1)?);
+        }
+        if queues.len() < names.len() {
+            let message = "a queue's row is not visible in this transaction; begin it again";
+            return Err(Failure::new(ErrorKind::Conflict, message));
+        }
+        let number = |name: &QueueName| queues.get(name).copied().unwrap_or_default();
+        let text = sql(Statement::Enqueue, self);
+        let mut all = Vec::with_capacity(jobs.len());
+        for part in parts(jobs) {
+            let args = enqueue_args(part, number)?;
+            all.extend(answers(part, &execute(client, &text, &args).await?)?);
+        }
+        Ok(all)
+    }
+
+    async fn end<S>(
+        &self,
+        client: &mut Client<S>,
+        settlement: Settlement,
+    ) -> Result<Settled, Failure>
+    where
+        S: futures::AsyncRead + futures::AsyncWrite + Unpin + Send,
+    {
+        let settlements = [settlement];
+        let args = settle::settle_args(&settlements, &[0])?;
+        let found = execute(client, &sql(Statement::Settle, self), &args).await?;
+        let (mut answers, mut changes) = ([Settled::Stale], Changes::default());
+        settle::answer(&mut answers, &settlements, &[0], &found, &mut changes)?;
+        Ok(answers[0])
+    }
+}

@@ -1,0 +1,197 @@
+//! A schema of one test, and the short calls that tests are made of.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyqueue_core::{
+    Backend as _, ClaimRequest, ClaimedJob, Enqueued, Kind, NewJob, Outcome, Payload, QueueName,
+    Settlement, State, StateCounts, WorkerId,
+};
+use anyqueue_sqlserver::tiberius::{Client, Config};
+use anyqueue_sqlserver::{Schema, SqlServerBackend, SqlServerConfig};
+use libtest_mimic::{Completion, Failed};
+use tokio::net::TcpStream;
+use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt as _};
+
+pub(crate) const URL: &str = "ANYQUEUE_TEST_SQLSERVER_URL";
+
+/// A generous bound that only tells a hang from a result.
+pub(crate) const HANG: Duration = Duration::from_secs(120);
+/// A test that takes longer has failed.
+const TIME_LIMIT: Duration = Duration::from_secs(540);
+/// A lease that does not run out within a test.
+pub(crate) const LONG: Duration = Duration::from_secs(3_600);
+
+/// The tests of a module, by the names of their functions.
+macro_rules! tests {
+    ($($name:ident)+) => {
+        pub(crate) fn tests() -> Vec<libtest_mimic::Trial> {
+            vec![$({
+                let name = stringify!($name);
+                let test = || $crate::common::execute($name());
+                let area = module_path!().rsplit("::").next().unwrap_or_default();
+                libtest_mimic::Trial::ignorable_test(name, test).with_kind(area)
+            },)+]
+        }
+    };
+}
+pub(crate) use tests;
+
+/// What a test ends with, unless it panics: nothing, or why it shows nothing here.
+pub(crate) trait Verdict {
+    fn ignored(self) -> Option<&'static str>;
+}
+
+impl Verdict for () {
+    fn ignored(self) -> Option<&'static str> {
+        None
+    }
+}
+
+impl Verdict for Option<&'static str> {
+    fn ignored(self) -> Option<&'static str> {
+        self
+    }
+}
+
+/// Runs one test on a runtime of its own.
+pub(crate) fn execute(test: impl Future<Output: Verdict>) -> Result<Completion, Failed> {
+    if std::env::var_os(URL).is_none() {
+        let reason = format!("NOT RUN: no SQL Server ({URL} is not set)");
+        return Ok(Completion::ignored_with(reason));
+    }
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_all().build()?;
+    let done = runtime.block_on(async { tokio::time::timeout(TIME_LIMIT, test).await });
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    match done {
+        Ok(verdict) => Ok(match verdict.ignored() {
+            Some(reason) => Completion::ignored_with(reason),
+            None => Completion::Completed,
+        }),
+        Err(_) => Err(format!("no end within {TIME_LIMIT:?}").into()),
+    }
+}
+
+/// The application's own connection.
+pub(crate) type Connection = Client<Compat<TcpStream>>;
+
+pub(crate) async fn connect(config: Config) -> Connection {
+    let stream = TcpStream::connect(config.get_addr()).await.unwrap();
+    let login = Box::pin(Client::connect(config, stream.compat_write()));
+    login.await.unwrap()
+}
+
+/// Runs statements that answer nothing.
+pub(crate) async fn run(conn: &mut Connection, text: &str) {
+    let stream = conn.simple_query(text).await.unwrap();
+    stream.into_results().await.unwrap();
+}
+
+/// The one number that a statement answers.
+pub(crate) async fn number(conn: &mut Connection, text: &str) -> i32 {
+    let stream = conn.simple_query(text).await.unwrap();
+    let row = stream.into_row().await.unwrap().expect("a row");
+    row.get(0).expect("a number")
+}
+
+/// A schema of one test.
+pub(crate) struct Place {
+    pub(crate) config: SqlServerConfig,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let url = std::env::var(URL).expect("checked before");
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut config = SqlServerConfig::from_url(&url).unwrap();
+        let name = format!("test_{}_{number}", std::process::id());
+        config.schema = Schema::new(name).unwrap();
+        config.pool = 4;
+        Self { config }
+    }
+
+    /// A prepared store in it.
+    pub(crate) async fn store(&self) -> SqlServerBackend {
+        let backend = SqlServerBackend::open(self.config.clone());
+        backend.prepare().await.unwrap();
+        backend
+    }
+
+    pub(crate) async fn connection(&self) -> Connection {
+        connect(self.config.connect.clone()).await
+    }
+
+    /// Whether the server is Microsoft's, and not another that speaks its language.
+    pub(crate) async fn is_microsoft(&self) -> bool {
+        let text = "SELECT CASE WHEN @@VERSION LIKE N'Microsoft%' THEN 1 ELSE 0 END";
+        number(&mut self.connection().await, text).await == 1
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let config = self.config.clone();
+        let thread = std::thread::spawn(move || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            let runtime = builder.enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut conn = connect(config.connect).await;
+                let text = include_str!("../remove.sql");
+                // What cannot be removed stays behind in a server for tests.
+                let _ = conn.execute(text, &[&config.schema.name()]).await;
+            });
+        });
+        let _ = thread.join();
+    }
+}
+
+/// New jobs of the default queue.
+pub(crate) fn jobs(count: usize) -> Vec<NewJob> {
+    let kind = Kind::new("kind").unwrap();
+    let payload = Payload::parse("[1]", 9).unwrap();
+    let job = |_| NewJob::new(QueueName::default(), kind.clone(), payload.clone());
+    (0..count).map(job).collect()
+}
+
+pub(crate) fn created(jobs: &[NewJob]) -> Vec<Enqueued> {
+    jobs.iter().map(|job| Enqueued::Created(job.id)).collect()
+}
+
+pub(crate) fn request(limit: u32, lease: Duration) -> ClaimRequest {
+    ClaimRequest {
+        queues: vec![QueueName::default()],
+        limit,
+        lease,
+        worker: WorkerId::new(format!("process-{}", std::process::id())).unwrap(),
+    }
+}
+
+pub(crate) async fn claim(backend: &SqlServerBackend, limit: u32) -> Vec<ClaimedJob> {
+    backend.claim(&request(limit, LONG)).await.unwrap()
+}
+
+pub(crate) fn result() -> Payload {
+    Payload::parse("{}", 9).unwrap()
+}
+
+/// Settlements that complete these jobs.
+pub(crate) fn complete(claimed: &[ClaimedJob]) -> Vec<Settlement> {
+    let settlement = |job: &ClaimedJob| Settlement {
+        token: job.token,
+        outcome: Outcome::Complete { result: result() },
+    };
+    claimed.iter().map(settlement).collect()
+}
+
+pub(crate) async fn counts(backend: &SqlServerBackend) -> StateCounts {
+    let counts = backend.counts().await.unwrap();
+    let first = counts.first();
+    first.map_or_else(StateCounts::default, |queue| queue.counts)
+}
+
+pub(crate) async fn count(backend: &SqlServerBackend, state: State) -> u64 {
+    counts(backend).await.get(state)
+}
