@@ -5,20 +5,19 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use anyqueue_core::support::Waiters;
 use anyqueue_core::{
     Backend, Cancelled, Capabilities, Capability, ClaimRequest, ClaimedJob, Durability, Enqueued,
     Error, Filter, Flow, Holding, JobId, JobRecord, Listing, MaintainLimits, Maintained, NewJob,
     Operation, Page, ProgressUpdate, QueueCounts, QueueInfo, QueueName, Retried, Settled,
     Settlement, Token, WaitRequest, async_trait,
 };
-use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::clock::Clock;
 use crate::config::MemoryConfig;
 use crate::error;
 use crate::machine::{Answer, Command, Machine};
-use crate::waiters::{Topic, Waiters};
 
 pub(crate) const NAME: &str = "memory";
 
@@ -28,17 +27,11 @@ pub struct MemoryBackend {
     store: Arc<Store>,
 }
 
-/// One mutex for machine and waits: a command and the search for those whom it
-/// concerns are one step. It is never held across an await.
+/// The mutex is never held across an await.
 #[derive(Debug, Default)]
 struct Store {
     clock: Clock,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    machine: Machine,
+    machine: Mutex<Machine>,
     waiters: Waiters,
 }
 
@@ -84,22 +77,17 @@ impl MemoryBackend {
 
     fn apply(&self, command: Command) -> Answer {
         let store = &*self.store;
-        let (answer, concerned) = {
-            let mut state = lock(&store.state);
-            // Read under the lock, so that time rises from command to command.
-            let now = store.clock.now();
-            let answer = state.machine.apply(command, now);
-            let concerned = state.waiters.concerned(state.machine.changes());
-            (answer, concerned)
-        };
-        for notify in concerned {
-            notify.notify_one();
-        }
+        let mut machine = lock(&store.machine);
+        // Read under the lock, so that time rises from command to command.
+        let now = store.clock.now();
+        let answer = machine.apply(command, now);
+        let changes = machine.changes();
+        store.waiters.wake(&changes.queues, &changes.jobs);
         answer
     }
 
     fn read<T>(&self, read: impl FnOnce(&Machine) -> T) -> T {
-        read(&lock(&self.store.state).machine)
+        read(&lock(&self.store.machine))
     }
 }
 
@@ -218,7 +206,7 @@ impl Backend for MemoryBackend {
     /// on the store's clock.
     async fn wait_for_work(&self, request: &WaitRequest) -> Result<(), Error> {
         let store = &*self.store;
-        let wait = Wait::begin(store, Topic::Work(&request.queues));
+        let wait = self.store.waiters.begin(&request.queues, &[]);
         let mut timeout = pin!(sleep(request.timeout));
         loop {
             let (due, now) = self.read(|machine| {
@@ -231,7 +219,7 @@ impl Backend for MemoryBackend {
                 return Ok(());
             }
             tokio::select! {
-                () = wait.notify.notified() => {}
+                () = wait.woken() => {}
                 () = store.clock.sleep_until(due) => {}
                 () = &mut timeout => return Ok(()),
             }
@@ -239,43 +227,12 @@ impl Backend for MemoryBackend {
     }
 
     async fn wait_for_change(&self, ids: &[JobId], timeout: Duration) -> Result<(), Error> {
-        let wait = Wait::begin(&self.store, Topic::Change(ids));
+        let wait = self.store.waiters.begin(&[], ids);
         tokio::select! {
-            () = wait.notify.notified() => {}
+            () = wait.woken() => {}
             () = sleep(timeout) => {}
         }
         Ok(())
-    }
-}
-
-/// A wait under way; ends when it is dropped.
-struct Wait<'a> {
-    store: &'a Store,
-    topic: Topic<'a>,
-    number: u64,
-    /// Keeps one notification that comes before anyone listens, so that none
-    /// is lost between two looks.
-    notify: Arc<Notify>,
-}
-
-impl<'a> Wait<'a> {
-    fn begin(store: &'a Store, topic: Topic<'a>) -> Self {
-        let notify = Arc::new(Notify::new());
-        let number = lock(&store.state).waiters.add(topic, &notify);
-        Self {
-            store,
-            topic,
-            number,
-            notify,
-        }
-    }
-}
-
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        lock(&self.store.state)
-            .waiters
-            .remove(self.topic, self.number);
     }
 }
 
@@ -438,9 +395,9 @@ mod tests {
             let mut work = pin!(store.wait_for_work(&request));
             let mut change = pin!(store.wait_for_change(&ids, HOUR));
             assert!(poll!(&mut work).is_pending() && poll!(&mut change).is_pending());
-            assert!(!lock(&store.store.state).waiters.is_empty());
+            assert!(store.store.waiters.any());
         }
-        assert!(lock(&store.store.state).waiters.is_empty());
+        assert!(!store.store.waiters.any());
     }
 
     #[tokio::test]

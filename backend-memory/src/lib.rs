@@ -31,7 +31,6 @@ mod clock;
 mod config;
 mod error;
 mod machine;
-mod waiters;
 
 pub use backend::MemoryBackend;
 pub use clock::{Clock, ManualClock};

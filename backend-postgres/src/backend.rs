@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use crate::config::{Pooler, PostgresConfig, Wake};
 use crate::store::Store;
+use crate::wake::queue_hash;
 use crate::{chores, claim, control, enqueue, read, settle};
 
 pub(crate) const NAME: &str = "postgres";
@@ -156,7 +157,8 @@ impl Backend for PostgresBackend {
 
     /// Returns at once where a job is claimable already.
     async fn wait_for_work(&self, request: &WaitRequest) -> Result<(), Error> {
-        let wait = self.store.hub.begin(&request.queues, &[]);
+        let queues: Vec<_> = request.queues.iter().map(queue_hash).collect();
+        let wait = self.store.hub.waiters.begin(&queues, &[]);
         self.store.listen();
         let mut timeout = pin!(sleep(request.timeout));
         let mut look = FIRST_LOOK;
@@ -173,7 +175,7 @@ impl Backend for PostgresBackend {
                 false => (look * 2).min(LISTENING_LOOK),
             };
             tokio::select! {
-                () = wait.notify.notified() => {}
+                () = wait.woken() => {}
                 () = sleep(due.map_or(look, |due| due.min(look))) => {}
                 () = &mut timeout => return Ok(()),
             }
@@ -182,7 +184,7 @@ impl Backend for PostgresBackend {
 
     /// Returns early once, where other processes did not know of the wait.
     async fn wait_for_change(&self, ids: &[JobId], timeout: Duration) -> Result<(), Error> {
-        let wait = self.store.hub.begin(&[], ids);
+        let wait = self.store.hub.waiters.begin(&[], ids);
         let timeout = match self.store.listen() {
             true => timeout,
             false => timeout.min(UNHEARD),
@@ -192,7 +194,7 @@ impl Backend for PostgresBackend {
             return self.store.watch(&unknown).await;
         }
         tokio::select! {
-            () = wait.notify.notified() => {}
+            () = wait.woken() => {}
             () = sleep(timeout) => {}
         }
         Ok(())

@@ -6,16 +6,15 @@
 //! cost some hundred notifications, none of them inside an enqueue. Jobs are
 //! only told of where some process said that it waits for them (`watched`).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
-use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use anyqueue_core::support::Waiters;
 use anyqueue_core::{JobId, Operation, QueueName};
 use sqlx::postgres::{PgListener, PgPoolOptions};
-use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
@@ -39,7 +38,8 @@ const MOST_NAMES: usize = 200;
 /// The waits of one handle, and its part in telling others.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
-    topics: Mutex<Topics>,
+    /// By the queues' hashes.
+    pub(crate) waiters: Waiters<u64>,
     pending: Mutex<Pending>,
     /// When each job was last said to be waited for.
     watched: Mutex<HashMap<JobId, Instant>>,
@@ -47,15 +47,6 @@ pub(crate) struct Hub {
     listening: AtomicBool,
     name: u64,
 }
-
-#[derive(Debug, Default)]
-struct Topics {
-    next: u64,
-    queues: Topic<u64>,
-    jobs: Topic<JobId>,
-}
-
-type Topic<T> = HashMap<T, BTreeMap<u64, Arc<Notify>>>;
 
 /// What the next notification will say.
 #[derive(Debug, Default)]
@@ -86,18 +77,6 @@ impl Changes {
     }
 }
 
-/// A wait under way; ends when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Wait<'a> {
-    hub: &'a Hub,
-    number: u64,
-    queues: Vec<u64>,
-    jobs: &'a [JobId],
-    /// Keeps one notification that comes before anyone listens, so that none
-    /// is lost between two looks.
-    pub(crate) notify: Arc<Notify>,
-}
-
 /// What waits for jobs of a queue go by, in all processes. FNV-1a; two queues
 /// of one number wake each other's waiters, which costs a look.
 pub(crate) fn queue_hash(name: &QueueName) -> u64 {
@@ -122,50 +101,18 @@ impl Hub {
         hub
     }
 
-    /// Waits for work in these queues, and for changes of these jobs.
-    pub(crate) fn begin<'a>(&'a self, queues: &[QueueName], jobs: &'a [JobId]) -> Wait<'a> {
-        let notify = Arc::new(Notify::new());
-        let queues: Vec<_> = queues.iter().map(queue_hash).collect();
-        let mut topics = lock(&self.topics);
-        let number = topics.next;
-        topics.next += 1;
-        add(&mut topics.queues, &queues, number, &notify);
-        add(&mut topics.jobs, jobs, number, &notify);
-        Wait {
-            hub: self,
-            number,
-            queues,
-            jobs,
-            notify,
-        }
-    }
-
     /// Whether changes made by other processes come in by themselves.
     pub(crate) fn is_listening(&self) -> bool {
         self.listening.load(Ordering::Acquire)
     }
 
     fn wake(&self, changes: &Changes) {
-        let topics = lock(&self.topics);
         if changes.queues.contains(&ANY_QUEUE) {
-            wake(topics.queues.values());
-        } else if !topics.queues.is_empty() {
-            wake(
-                changes
-                    .queues
-                    .iter()
-                    .filter_map(|queue| topics.queues.get(queue)),
-            );
+            self.waiters.wake_all_queues();
+            self.waiters.wake([], &changes.jobs);
+        } else {
+            self.waiters.wake(&changes.queues, &changes.jobs);
         }
-        if !topics.jobs.is_empty() {
-            wake(changes.jobs.iter().filter_map(|id| topics.jobs.get(id)));
-        }
-    }
-
-    fn wake_all(&self) {
-        let topics = lock(&self.topics);
-        wake(topics.queues.values());
-        wake(topics.jobs.values());
     }
 
     /// Those of the jobs of which other processes do not know, or will soon
@@ -242,14 +189,6 @@ impl Drop for Hub {
         if let Some(listener) = lock(&self.listener).take() {
             listener.abort();
         }
-    }
-}
-
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        let mut topics = lock(&self.hub.topics);
-        remove(&mut topics.queues, &self.queues, self.number);
-        remove(&mut topics.jobs, self.jobs, self.number);
     }
 }
 
@@ -358,7 +297,7 @@ async fn listen(store: Weak<Store>) {
                 Some(store) => {
                     store.hub.listening.store(true, Ordering::Release);
                     // What came while nobody listened.
-                    store.hub.wake_all();
+                    store.hub.waiters.wake_all();
                 }
                 None => return Ok(()),
             }
@@ -373,7 +312,7 @@ async fn listen(store: Weak<Store>) {
         if store.hub.listening.swap(false, Ordering::AcqRel) {
             wait = Duration::from_millis(50);
         }
-        store.hub.wake_all();
+        store.hub.waiters.wake_all();
         drop(store);
         if let Err(error) = lost {
             let error = crate::error::Failure::from(error).into_error(Operation::Wait);
@@ -381,29 +320,5 @@ async fn listen(store: Weak<Store>) {
         }
         tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
         wait = wait.saturating_mul(2).min(LONGEST_RETRY);
-    }
-}
-
-fn wake<'a>(found: impl Iterator<Item = &'a BTreeMap<u64, Arc<Notify>>>) {
-    for notify in found.flat_map(BTreeMap::values) {
-        notify.notify_one();
-    }
-}
-
-fn add<T: Clone + Eq + Hash>(topic: &mut Topic<T>, items: &[T], number: u64, notify: &Arc<Notify>) {
-    for item in items {
-        let waits = topic.entry(item.clone()).or_default();
-        waits.insert(number, Arc::clone(notify));
-    }
-}
-
-fn remove<T: Eq + Hash>(topic: &mut Topic<T>, items: &[T], number: u64) {
-    for item in items {
-        if let Some(waits) = topic.get_mut(item) {
-            waits.remove(&number);
-            if waits.is_empty() {
-                topic.remove(item);
-            }
-        }
     }
 }

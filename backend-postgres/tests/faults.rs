@@ -188,7 +188,7 @@ async fn a_lost_answer_is_unknown_and_a_repetition_makes_no_second_job() {
     let old = jobs(1);
     backend.enqueue(&old).await.unwrap();
     let other = PostgresBackend::connect(&server.url()).unwrap();
-    let rest = claim(&backend, 9).await;
+    let rest = claim(&*backend, 9).await;
     let settled = complete(&rest);
     backend.settle(&settled).await.unwrap();
 
@@ -197,25 +197,25 @@ async fn a_lost_answer_is_unknown_and_a_repetition_makes_no_second_job() {
         &proxy,
         async || backend.enqueue(&old).await.map(drop),
         async || backend.enqueue(&new).await.map(drop),
-        async || counts(&other).await.get(State::Ready) == 3,
+        async || counts(&*other).await.get(State::Ready) == 3,
     )
     .await;
     assert_eq!(backend.enqueue(&new).await.unwrap(), created(&new));
-    assert_eq!(counts(&other).await.total(), 4);
+    assert_eq!(counts(&*other).await.total(), 4);
 
-    let claimed = claim(&backend, 9).await;
+    let claimed = claim(&*backend, 9).await;
     assert_eq!(claimed.len(), 3);
     let batch = complete(&claimed);
     lost(
         &proxy,
         async || backend.settle(&settled).await.map(drop),
         async || backend.settle(&batch).await.map(drop),
-        async || counts(&other).await.get(State::Completed) == 4,
+        async || counts(&*other).await.get(State::Completed) == 4,
     )
     .await;
     let answers = backend.settle(&batch).await.unwrap();
     assert_eq!(answers, [Settled::Accepted; 3]);
-    assert_eq!(counts(&other).await.get(State::Completed), 4);
+    assert_eq!(counts(&*other).await.get(State::Completed), 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,7 +13,7 @@ use crate::error::Failure;
 use crate::roots::ended;
 use crate::shared::{Place, Print, Shared};
 use crate::topology::table;
-use crate::wire;
+use crate::wire::{self, Body};
 
 /// Messages that the broker may send ahead of the acknowledgements.
 const PREFETCH: u16 = 128;
@@ -64,8 +64,6 @@ pub(crate) async fn run(connection: &Connection, shared: &Shared) -> Result<(), 
 pub(crate) struct Reader {
     consumer: Consumer,
     place: Place,
-    /// The message before the place was seen.
-    anchored: bool,
     unacked: u32,
 }
 
@@ -85,39 +83,48 @@ impl Reader {
                 table(&[("x-stream-offset", offset)]),
             )
             .await?;
-        Ok(Self {
+        let mut reader = Self {
             consumer,
             place: place.clone(),
-            anchored: false,
             unacked: 0,
-        })
+        };
+        if place.next > 0 {
+            reader.find_the_message_before().await?;
+        }
+        Ok(reader)
+    }
+
+    async fn find_the_message_before(&mut self) -> Result<(), Failure> {
+        // It is there already, so it comes soon; where the ledger ends before
+        // it, nothing would come at all.
+        let receive = tokio::time::timeout(ANCHOR_PATIENCE, self.receive());
+        let received = receive.await.map_err(|_| self.displaced(None))?;
+        let (offset, delivery) = received?;
+        let is_before = offset + 1 == self.place.next;
+        let found = match self.place.last {
+            Some(last) => is_before && last == Print::of(&delivery.data),
+            // Where a ledger begins, a piece of its snapshot: its last one, or
+            // one before that where offsets have a gap. Pieces are passed over.
+            None => is_before || is_snapshot(&delivery.data),
+        };
+        if !found {
+            return Err(self.displaced(Some(offset)));
+        }
+        self.place.next = offset + 1;
+        self.done(&delivery).await
     }
 
     /// The next message and its offset.
     pub(crate) async fn next(&mut self) -> Result<(u64, Delivery), Failure> {
-        if !self.anchored && self.place.next > 0 {
-            // It is there already, so it comes soon; where the ledger ends
-            // before it, nothing would come at all.
-            let receive = tokio::time::timeout(ANCHOR_PATIENCE, self.receive());
-            let received = receive.await.map_err(|_| self.displaced(None))?;
-            let (offset, delivery) = received?;
-            self.anchored = self.anchors(offset, &delivery.data);
-            if !self.anchored {
-                return Err(self.displaced(Some(offset)));
-            }
-            self.place.next = offset + 1;
-            self.done(&delivery).await?;
-        }
         let (offset, delivery) = self.receive().await?;
-        let follows = if self.anchored {
-            offset >= self.place.next
-        } else {
-            offset == 0
+        let follows = match self.place.next {
+            // Nothing was seen before it: it is the very first.
+            0 => offset == 0,
+            next => offset >= next,
         };
         if !follows {
             return Err(self.displaced(Some(offset)));
         }
-        self.anchored = true;
         self.place.next = offset + 1;
         Ok((offset, delivery))
     }
@@ -128,20 +135,6 @@ impl Reader {
             Failure::new(ErrorKind::Corrupt, "a message of the ledger has no offset")
         })?;
         Ok((offset, delivery))
-    }
-
-    /// Whether this message, the first that came, is the one before the place.
-    fn anchors(&self, offset: u64, message: &[u8]) -> bool {
-        match self.place.last {
-            Some(last) => offset + 1 == self.place.next && last == Print::of(message),
-            // Where a ledger begins, a piece of its snapshot: its last one, or
-            // one before that where offsets have a gap. Pieces are passed over.
-            None => {
-                let snapshot = wire::open(message)
-                    .is_ok_and(|(header, _)| header.body == wire::Body::Snapshot);
-                offset + 1 == self.place.next || snapshot
-            }
-        }
     }
 
     fn displaced(&self, found: Option<u64>) -> Failure {
@@ -163,6 +156,10 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+fn is_snapshot(message: &[u8]) -> bool {
+    wire::open(message).is_ok_and(|(header, _)| header.body == Body::Snapshot)
 }
 
 fn offset(delivery: &Delivery) -> Option<u64> {

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use anyqueue_conformance_tests::faults::servers::RabbitMq;
 use anyqueue_core::{Backend, Filter, JobId, NewJob, Page, Schedule, Settled, Settlement, State};
-use anyqueue_rabbitmq::{RabbitBackend, RabbitConfig, View};
+use anyqueue_rabbitmq::RabbitBackend;
 use common::jobs::{LONG, again, claim_of, complete, job, put, record, settle, take};
-use common::{eventually, fresh};
+use common::{config, eventually, fresh};
 
 /// In the process of a worker: the store it works on.
 const CHILD: &str = "ANYQUEUE_TEST_RABBITMQ_CHILD";
@@ -33,11 +33,7 @@ fn main() -> ExitCode {
 }
 
 fn own(url: &str, prefix: &str) -> RabbitBackend {
-    let mut config = RabbitConfig::from_url(url)
-        .unwrap()
-        .with_prefix(prefix)
-        .unwrap();
-    config.view = View::Own;
+    let mut config = config(url, prefix);
     // Ledgers end and go on under the kills.
     config.ledger_bytes = 200_000;
     RabbitBackend::open(&config)

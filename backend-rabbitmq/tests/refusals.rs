@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use anyqueue_conformance_tests::faults::servers::RabbitMq;
 use anyqueue_core::{Backend, Error, ErrorKind};
-use anyqueue_rabbitmq::{RabbitBackend, RabbitConfig, View};
+use anyqueue_rabbitmq::RabbitBackend;
 use common::jobs::{again, job, put, record};
-use common::{eventually, fresh};
+use common::{config, eventually, fresh};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
@@ -20,12 +20,7 @@ fn main() -> ExitCode {
 }
 
 fn store(url: &str, prefix: &str) -> RabbitBackend {
-    let mut config = RabbitConfig::from_url(url)
-        .unwrap()
-        .with_prefix(prefix)
-        .unwrap();
-    config.view = View::Own;
-    RabbitBackend::open(&config)
+    RabbitBackend::open(&config(url, prefix))
 }
 
 async fn refused(url: &str, prefix: &str) -> Error {

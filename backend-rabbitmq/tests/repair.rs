@@ -11,9 +11,9 @@ use anyqueue_core::{
     Backend, Filter, MaintainLimits, Page, QueueName, Retention, Settled, Settlement, State,
     WaitRequest,
 };
-use anyqueue_rabbitmq::{RabbitBackend, RabbitConfig, View};
+use anyqueue_rabbitmq::{RabbitBackend, RabbitConfig};
 use common::jobs::{LONG, again, claim_of, complete, job, put, record, settle, take};
-use common::{eventually, fresh};
+use common::{eventually, fresh, open};
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, QueueDeclareOptions,
 };
@@ -38,18 +38,7 @@ fn main() -> ExitCode {
 
 fn config(prefix: &str) -> RabbitConfig {
     let url = std::env::var(common::URL).unwrap();
-    let mut config = RabbitConfig::from_url(&url)
-        .unwrap()
-        .with_prefix(prefix)
-        .unwrap();
-    config.view = View::Own;
-    config
-}
-
-async fn open(config: &RabbitConfig) -> RabbitBackend {
-    let store = RabbitBackend::open(config);
-    store.prepare().await.unwrap();
-    store
+    common::config(&url, prefix)
 }
 
 async fn remove(prefix: &str) {
@@ -79,16 +68,10 @@ async fn waiting_in(channel: &Channel, queue: &str) -> u32 {
 
 async fn behind(prefix: &str) -> (Proxy, RabbitBackend) {
     let url = std::env::var(common::URL).unwrap();
-    let (start, rest) = url.rsplit_once(':').unwrap();
-    let (port, vhost) = rest.split_once('/').unwrap();
+    let (_, rest) = url.rsplit_once(':').unwrap();
+    let (port, _) = rest.split_once('/').unwrap();
     let proxy = Proxy::to(port.parse().unwrap()).await.unwrap();
-    let url = format!("{start}:{}/{vhost}", proxy.port());
-    let mut config = RabbitConfig::from_url(&url)
-        .unwrap()
-        .with_prefix(prefix)
-        .unwrap();
-    config.view = View::Own;
-    let store = open(&config).await;
+    let store = open(&common::config(&proxy.url(&url), prefix)).await;
     (proxy, store)
 }
 

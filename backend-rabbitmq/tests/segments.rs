@@ -10,9 +10,8 @@ use std::time::Duration;
 use anyqueue_conformance_tests::faults::Proxy;
 use anyqueue_conformance_tests::faults::servers::RabbitMq;
 use anyqueue_core::{Backend, NewJob, Payload, Settled, State};
-use anyqueue_rabbitmq::{RabbitBackend, RabbitConfig, View};
 use common::jobs::{LONG, again, job, put, record, settle, take};
-use common::{eventually, fresh};
+use common::{config, eventually, fresh, open};
 use futures::StreamExt as _;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -36,19 +35,6 @@ async fn broker(chunks: u32) -> RabbitMq {
     let setting = format!("application:set_env(osiris, max_segment_size_chunks, {chunks}).");
     broker.control(&["eval", &setting]).unwrap();
     broker
-}
-
-fn config(url: &str, prefix: &str) -> RabbitConfig {
-    let config = RabbitConfig::from_url(url).unwrap();
-    let mut config = config.with_prefix(prefix).unwrap();
-    config.view = View::Own;
-    config
-}
-
-async fn open(config: &RabbitConfig) -> RabbitBackend {
-    let store = RabbitBackend::open(config);
-    store.prepare().await.unwrap();
-    store
 }
 
 /// The offsets of a stream's messages, from first to last, as a reader sees them.

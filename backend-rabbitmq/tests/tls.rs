@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use anyqueue_conformance_tests::faults::Authority;
 use anyqueue_conformance_tests::faults::servers::RabbitMq;
 use anyqueue_core::{Backend, ErrorKind, Settled, State};
-use anyqueue_rabbitmq::{RabbitBackend, RabbitConfig, View};
-use common::fresh;
+use anyqueue_rabbitmq::RabbitBackend;
 use common::jobs::{LONG, put, record, settle, take};
+use common::{config, fresh};
 
 fn main() -> ExitCode {
     let trials = trials![the_brokers_certificate_is_verified];
@@ -19,10 +19,7 @@ fn main() -> ExitCode {
 }
 
 fn store(url: &str, prefix: &str) -> RabbitBackend {
-    let config = RabbitConfig::from_url(url).unwrap();
-    let mut config = config.with_prefix(prefix).unwrap();
-    config.view = View::Own;
-    RabbitBackend::open(&config)
+    RabbitBackend::open(&config(url, prefix))
 }
 
 async fn the_brokers_certificate_is_verified() {

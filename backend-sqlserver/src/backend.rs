@@ -144,7 +144,7 @@ impl Backend for SqlServerBackend {
     async fn wait_for_work(&self, request: &WaitRequest) -> Result<(), Error> {
         let wait = self.store.await_work(&request.queues);
         tokio::select! {
-            () = wait.notify.notified() => {}
+            () = wait.woken() => {}
             () = sleep(request.timeout) => {}
         }
         Ok(())
@@ -154,7 +154,7 @@ impl Backend for SqlServerBackend {
     async fn wait_for_change(&self, ids: &[JobId], timeout: Duration) -> Result<(), Error> {
         let wait = self.store.await_change(ids);
         tokio::select! {
-            () = wait.notify.notified() => {}
+            () = wait.woken() => {}
             () = sleep(timeout) => {}
         }
         Ok(())

@@ -8,11 +8,11 @@
 //! in vain within that second: that was a look. Nobody waits, nobody looks: a
 //! queue under load, whose workers find jobs at each claim, is not polled.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::Hash;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use anyqueue_core::support::{Wait, Waiters};
 use anyqueue_core::{Error, JobId, Operation, QueueName, Timestamp};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -42,26 +42,23 @@ const MOST: usize = 1_000;
 /// The waits of one handle.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
-    topics: Mutex<Topics>,
+    waiters: Waiters,
+    known: Mutex<Known>,
     pace: Mutex<Pace>,
     /// Ends a sleep between two looks.
     sooner: Notify,
     looker: Mutex<Option<AbortHandle>>,
 }
 
+/// What is known of what others change.
 #[derive(Debug, Default)]
-struct Topics {
-    next: u64,
-    queues: Topic<QueueName>,
-    jobs: Topic<JobId>,
+struct Known {
     looks: HashMap<JobId, (Look, Instant)>,
     /// When a claim last found a queue, which is waited for, without work.
     claimed: HashMap<QueueName, Instant>,
     /// The numbers of queues that someone waits for or waited for.
     names: HashMap<i32, QueueName>,
 }
-
-type Topic<T> = HashMap<T, BTreeMap<u64, Arc<Notify>>>;
 
 /// What a job looks like: state, counter, settled counter, sequence, flag; `None`
 /// where it is not there.
@@ -105,102 +102,65 @@ impl Changes {
     }
 }
 
-/// A wait under way; ends when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Wait<'a> {
-    hub: &'a Hub,
-    number: u64,
-    queues: Vec<QueueName>,
-    jobs: Vec<JobId>,
-    /// Keeps one notification that comes before anyone listens.
-    pub(crate) notify: Arc<Notify>,
-}
-
 impl Hub {
     /// Wakes those in this process whom a change concerns.
     pub(crate) fn tell(&self, changes: &Changes) {
         if changes.active {
             lock(&self.pace).active = true;
         }
-        let topics = lock(&self.topics);
+        let known = lock(&self.known);
         for queue in &changes.queues {
-            match topics.names.get(queue) {
-                Some(name) => wake(topics.queues.get(name)),
+            match known.names.get(queue) {
+                Some(name) => self.waiters.wake([name], []),
                 // Not met by its number yet.
-                None => topics.queues.values().for_each(|waits| wake(Some(waits))),
+                None => self.waiters.wake_all_queues(),
             }
         }
-        for id in &changes.jobs {
-            wake(topics.jobs.get(id));
-        }
-    }
-
-    fn begin(&self, queues: &[QueueName], jobs: &[JobId]) -> Wait<'_> {
-        let notify = Arc::new(Notify::new());
-        let mut topics = lock(&self.topics);
-        let number = topics.next;
-        topics.next += 1;
-        add(&mut topics.queues, queues, number, &notify);
-        add(&mut topics.jobs, jobs, number, &notify);
-        Wait {
-            hub: self,
-            number,
-            queues: queues.to_vec(),
-            jobs: jobs.to_vec(),
-            notify,
-        }
+        self.waiters.wake([], &changes.jobs);
     }
 
     /// A claim has found nothing in these queues.
     pub(crate) fn claimed_in_vain(&self, queues: &[QueueName]) {
-        let mut topics = lock(&self.topics);
+        let mut known = lock(&self.known);
         for queue in queues {
-            if topics.queues.contains_key(queue) {
-                topics.claimed.insert(queue.clone(), Instant::now());
+            if self.waiters.awaits(queue) {
+                known.claimed.insert(queue.clone(), Instant::now());
             }
         }
     }
 
     /// Whether claims have just looked at all that is waited for.
-    fn just_claimed(&self) -> bool {
-        let mut topics = lock(&self.topics);
-        let Topics {
-            queues,
-            jobs,
-            claimed,
-            ..
-        } = &mut *topics;
-        claimed.retain(|queue, at| at.elapsed() < CLAIMED && queues.contains_key(queue));
-        jobs.is_empty() && queues.keys().all(|queue| claimed.contains_key(queue))
+    fn just_claimed(&self, queues: &[QueueName], jobs: &[JobId]) -> bool {
+        let claimed = &mut lock(&self.known).claimed;
+        claimed.retain(|queue, at| at.elapsed() < CLAIMED && queues.contains(queue));
+        jobs.is_empty() && queues.iter().all(|queue| claimed.contains_key(queue))
     }
 
     /// What is waited for.
     fn wanted(&self) -> (Vec<QueueName>, Vec<JobId>) {
-        let topics = lock(&self.topics);
-        let jobs = topics.jobs.keys().take(MOST).copied();
-        (topics.queues.keys().cloned().collect(), jobs.collect())
+        (self.waiters.queues(), self.waiters.jobs(MOST))
     }
 
     /// Notes what jobs look like, and wakes those who have seen them different or
     /// not at all. True where any was.
     fn compare(&self, asked: &[JobId], mut seen: HashMap<JobId, Look>) -> bool {
-        let mut topics = lock(&self.topics);
+        let looks = &mut lock(&self.known).looks;
         let now = Instant::now();
-        topics.looks.retain(|_, (_, at)| at.elapsed() < KEPT);
+        looks.retain(|_, (_, at)| at.elapsed() < KEPT);
         let mut changed = false;
         for id in asked {
             let look = seen.remove(id).flatten();
-            let before = topics.looks.insert(*id, (look, now));
+            let before = looks.insert(*id, (look, now));
             match before {
                 // A row that is locked is passed by, and may be seen next time.
                 Some((Some(before), _)) if look.is_none() => {
-                    topics.looks.insert(*id, (Some(before), now));
+                    looks.insert(*id, (Some(before), now));
                 }
                 Some((before, _)) if before == look => {}
                 before => {
                     // To those who have not seen it, this is no news of others.
                     changed |= before.is_some();
-                    wake(topics.jobs.get(id));
+                    self.waiters.wake([], [id]);
                 }
             }
         }
@@ -216,18 +176,10 @@ impl Drop for Hub {
     }
 }
 
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        let mut topics = lock(&self.hub.topics);
-        remove(&mut topics.queues, &self.queues, self.number);
-        remove(&mut topics.jobs, &self.jobs, self.number);
-    }
-}
-
 impl Store {
     /// Waits for work in these queues.
-    pub(crate) fn await_work(self: &Arc<Self>, queues: &[QueueName]) -> Wait<'_> {
-        let wait = self.hub.begin(queues, &[]);
+    pub(crate) fn await_work<'a>(self: &'a Arc<Self>, queues: &'a [QueueName]) -> Wait<'a> {
+        let wait = self.hub.waiters.begin(queues, &[]);
         let again = {
             let mut pace = lock(&self.hub.pace);
             let again = std::mem::take(&mut pace.active);
@@ -242,11 +194,11 @@ impl Store {
 
     /// Waits for changes of these jobs. The first wait for a job ends as soon as it
     /// was looked at: what it looked like before is not known.
-    pub(crate) fn await_change(self: &Arc<Self>, jobs: &[JobId]) -> Wait<'_> {
-        let wait = self.hub.begin(&[], jobs);
+    pub(crate) fn await_change<'a>(self: &'a Arc<Self>, jobs: &'a [JobId]) -> Wait<'a> {
+        let wait = self.hub.waiters.begin(&[], jobs);
         let unknown = {
-            let topics = lock(&self.hub.topics);
-            jobs.iter().any(|id| !topics.looks.contains_key(id))
+            let known = lock(&self.hub.known);
+            jobs.iter().any(|id| !known.looks.contains_key(id))
         };
         self.look_on(unknown);
         wait
@@ -278,20 +230,20 @@ impl Store {
         let found = self.read(operation, Statement::Poll, args).await?;
         let (due, seen) = read_look(&found).map_err(failed)?;
         let mut news = self.hub.compare(jobs, seen);
-        let mut topics = lock(&self.hub.topics);
-        topics.names.extend(lines.names);
+        let names = &mut lock(&self.hub.known).names;
+        names.extend(lines.names);
         let Some(due) = due else {
             return Ok((news, None));
         };
         let mut next: Option<Duration> = None;
         for (line, wait) in due {
-            let name = line.map(|line| topics.names.get(&(line / 4)));
+            let name = line.map(|line| names.get(&(line / 4)));
             if wait.is_zero() {
                 news = true;
                 match name {
-                    Some(Some(name)) => wake(topics.queues.get(name)),
+                    Some(Some(name)) => self.hub.waiters.wake([name], []),
                     // A lease may have run out, of whatever queue.
-                    _ => topics.queues.values().for_each(|waits| wake(Some(waits))),
+                    _ => self.hub.waiters.wake_all_queues(),
                 }
             } else {
                 next = Some(next.map_or(wait, |next| next.min(wait)));
@@ -352,7 +304,10 @@ async fn looking(store: Weak<Store>) {
             continue;
         }
         let slow = lock(&strong.hub.pace).span >= LAST;
-        if slow && due.is_none_or(|due| due > Instant::now()) && strong.hub.just_claimed() {
+        if slow
+            && due.is_none_or(|due| due > Instant::now())
+            && strong.hub.just_claimed(&queues, &jobs)
+        {
             let span = due.map_or(LAST, |due| due - Instant::now());
             rest(&strong.hub, span.clamp(FIRST, LAST)).await;
             continue;
@@ -385,29 +340,5 @@ async fn rest(hub: &Hub, span: Duration) {
     tokio::select! {
         () = tokio::time::sleep(span.saturating_sub(FIRST)) => {}
         () = hub.sooner.notified() => {}
-    }
-}
-
-fn wake(waits: Option<&BTreeMap<u64, Arc<Notify>>>) {
-    for notify in waits.into_iter().flat_map(BTreeMap::values) {
-        notify.notify_one();
-    }
-}
-
-fn add<T: Clone + Eq + Hash>(topic: &mut Topic<T>, items: &[T], number: u64, notify: &Arc<Notify>) {
-    for item in items.iter().collect::<HashSet<_>>() {
-        let waits = topic.entry(item.clone()).or_default();
-        waits.insert(number, Arc::clone(notify));
-    }
-}
-
-fn remove<T: Eq + Hash>(topic: &mut Topic<T>, items: &[T], number: u64) {
-    for item in items {
-        if let Some(waits) = topic.get_mut(item) {
-            waits.remove(&number);
-            if waits.is_empty() {
-                topic.remove(item);
-            }
-        }
     }
 }

@@ -52,6 +52,7 @@
 //! the suite notices.
 
 mod asserts;
+pub mod calls;
 mod case;
 mod cases;
 mod delegate;

@@ -8,7 +8,7 @@ use anyqueue_core::{
 };
 
 /// A lease that does not run out within a case.
-pub(crate) const LONG: Duration = Duration::from_secs(3_600);
+pub const LONG: Duration = Duration::from_secs(3_600);
 /// A lease that runs out within a case.
 pub(crate) const SHORT: Duration = Duration::from_millis(400);
 /// A delay that is over within a case.

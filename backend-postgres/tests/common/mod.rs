@@ -1,13 +1,13 @@
 //! A schema of one test.
-#![allow(dead_code, reason = "each test program uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test program uses a part")]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyqueue_core::{
-    Backend, ClaimRequest, ClaimedJob, Enqueued, Kind, NewJob, Outcome, Payload, QueueName,
-    Settlement, State, StateCounts, WorkerId,
+pub(crate) use anyqueue_conformance_tests::calls::{
+    LONG, claim, complete, count, counts, created, jobs, request, result,
 };
+use anyqueue_core::Backend as _;
 use anyqueue_postgres::sqlx::postgres::PgConnectOptions;
 use anyqueue_postgres::sqlx::{AssertSqlSafe, Connection as _, PgConnection, raw_sql};
 use anyqueue_postgres::{PostgresBackend, PostgresConfig, Schema};
@@ -16,8 +16,6 @@ const URL: &str = "ANYQUEUE_TEST_POSTGRES_URL";
 
 /// A generous bound that only tells a hang from a result.
 pub(crate) const HANG: Duration = Duration::from_secs(60);
-/// A lease that does not run out within a test.
-pub(crate) const LONG: Duration = Duration::from_secs(3_600);
 
 /// A schema of one test on the server for tests.
 pub(crate) struct Place {
@@ -87,53 +85,4 @@ fn password() -> String {
         .and_then(|(_, rest)| rest.split_once('@'));
     let password = user.and_then(|(user, _)| user.split_once(':'));
     password.map_or("", |(_, password)| password).to_owned()
-}
-
-/// New jobs of the default queue.
-pub(crate) fn jobs(count: usize) -> Vec<NewJob> {
-    let kind = Kind::new("kind").unwrap();
-    let payload = Payload::parse("[1]", 9).unwrap();
-    let job = |_| NewJob::new(QueueName::default(), kind.clone(), payload.clone());
-    (0..count).map(job).collect()
-}
-
-pub(crate) fn created(jobs: &[NewJob]) -> Vec<Enqueued> {
-    jobs.iter().map(|job| Enqueued::Created(job.id)).collect()
-}
-
-pub(crate) fn request(limit: u32, lease: Duration) -> ClaimRequest {
-    ClaimRequest {
-        queues: vec![QueueName::default()],
-        limit,
-        lease,
-        worker: WorkerId::new(format!("process-{}", std::process::id())).unwrap(),
-    }
-}
-
-pub(crate) async fn claim(backend: &PostgresBackend, limit: u32) -> Vec<ClaimedJob> {
-    backend.claim(&request(limit, LONG)).await.unwrap()
-}
-
-pub(crate) fn result() -> Payload {
-    Payload::parse("{}", 9).unwrap()
-}
-
-/// Settlements that complete these jobs.
-pub(crate) fn complete(claimed: &[ClaimedJob]) -> Vec<Settlement> {
-    let settlement = |job: &ClaimedJob| Settlement {
-        token: job.token,
-        outcome: Outcome::Complete { result: result() },
-    };
-    claimed.iter().map(settlement).collect()
-}
-
-pub(crate) async fn counts(backend: &PostgresBackend) -> StateCounts {
-    let counts = backend.counts().await.unwrap();
-    counts
-        .first()
-        .map_or_else(StateCounts::default, |queue| queue.counts)
-}
-
-pub(crate) async fn count(backend: &PostgresBackend, state: State) -> u64 {
-    counts(backend).await.get(state)
 }

@@ -9,6 +9,8 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use anyqueue_core::Backend as _;
+use anyqueue_rabbitmq::{RabbitBackend, RabbitConfig, View};
 use libtest_mimic::{Arguments, Trial};
 
 /// Names the broker's URL.
@@ -73,6 +75,21 @@ pub(crate) fn broker() -> Option<String> {
     std::env::var(URL)
         .is_err()
         .then(|| format!("{URL} is not set"))
+}
+
+/// A store of this prefix by an instance of its own, as another process has it.
+pub(crate) fn config(url: &str, prefix: &str) -> RabbitConfig {
+    let config = RabbitConfig::from_url(url).unwrap();
+    let mut config = config.with_prefix(prefix).unwrap();
+    config.view = View::Own;
+    config
+}
+
+/// The store of a configuration, prepared.
+pub(crate) async fn open(config: &RabbitConfig) -> RabbitBackend {
+    let store = RabbitBackend::open(config);
+    store.prepare().await.unwrap();
+    store
 }
 
 /// A name that no other test has.

@@ -1,9 +1,10 @@
 //! Connections that are lost, shared, or not to be trusted.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
+use anyqueue_conformance_tests::faults::Authority;
 use anyqueue_core::{Backend, ErrorKind};
 use anyqueue_redis::RedisBackend;
 
@@ -119,15 +120,6 @@ pub(crate) async fn waits_come_back_after_a_restart() {
         .expect("it is told");
 }
 
-fn openssl(directory: &Path, words: &str) {
-    let made = Command::new("openssl")
-        .args(words.split(' '))
-        .current_dir(directory)
-        .stderr(Stdio::null())
-        .status();
-    assert!(made.expect("openssl runs").success(), "openssl {words}");
-}
-
 /// The child: a TLS connection, with the roots that its environment names.
 pub(crate) async fn trust(url: &str) {
     let a = open(url).await;
@@ -140,24 +132,9 @@ pub(crate) async fn trust(url: &str) {
 }
 
 pub(crate) async fn tls_verifies_the_certificate() {
-    let keys = tempfile::tempdir().expect("a directory");
-    openssl(
-        keys.path(),
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=root \
-         -keyout root.key -out root.pem",
-    );
-    openssl(
-        keys.path(),
-        "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost -keyout \
-         server.key -out server.csr",
-    );
-    std::fs::write(keys.path().join("san"), "subjectAltName=DNS:localhost").expect("a file");
-    openssl(
-        keys.path(),
-        "x509 -req -in server.csr -CA root.pem -CAkey root.key -CAcreateserial -days 2 -extfile \
-         san -out server.pem",
-    );
-    let file = |name: &str| keys.path().join(name).display().to_string();
+    let authority = Authority::new().expect("an authority");
+    let certified = authority.certify("localhost").expect("a certificate");
+    let text = |path: &Path| path.display().to_string();
     let plain = Server::start(&[]).await.expect("a server");
     command(
         &plain,
@@ -165,11 +142,11 @@ pub(crate) async fn tls_verifies_the_certificate() {
             "CONFIG",
             "SET",
             "tls-cert-file",
-            &file("server.pem"),
+            &text(&certified.certificate),
             "tls-key-file",
-            &file("server.key"),
+            &text(&certified.key),
             "tls-ca-cert-file",
-            &file("root.pem"),
+            &text(&authority.root()),
             "tls-auth-clients",
             "no",
         ],
@@ -189,7 +166,7 @@ pub(crate) async fn tls_verifies_the_certificate() {
     let run = |host: &str| {
         let mut child = crate::child("trust", &format!("rediss://{host}:{port}"));
         child
-            .env("SSL_CERT_FILE", file("root.pem"))
+            .env("SSL_CERT_FILE", authority.root())
             .env_remove("SSL_CERT_DIR");
         child
             .stderr(Stdio::null())

@@ -1,13 +1,14 @@
-//! A schema of one test, and the short calls that tests are made of.
+//! A schema of one test, and how tests are run.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyqueue_core::{
-    Backend as _, ClaimRequest, ClaimedJob, Enqueued, Kind, NewJob, Outcome, Payload, QueueName,
-    Settlement, State, StateCounts, WorkerId,
+pub(crate) use anyqueue_conformance_tests::calls::{
+    LONG, claim, complete, count, counts, created, jobs, request, result,
 };
+use anyqueue_conformance_tests::faults::{Flow, Proxy, Way};
+use anyqueue_core::Backend as _;
 use anyqueue_sqlserver::tiberius::{Client, Config};
 use anyqueue_sqlserver::{Schema, SqlServerBackend, SqlServerConfig};
 use libtest_mimic::{Completion, Failed};
@@ -20,8 +21,6 @@ pub(crate) const URL: &str = "ANYQUEUE_TEST_SQLSERVER_URL";
 pub(crate) const HANG: Duration = Duration::from_secs(120);
 /// A test that takes longer has failed.
 const TIME_LIMIT: Duration = Duration::from_secs(540);
-/// A lease that does not run out within a test.
-pub(crate) const LONG: Duration = Duration::from_secs(3_600);
 
 /// The tests of a module, by the names of their functions.
 macro_rules! tests {
@@ -120,6 +119,16 @@ impl Place {
         backend
     }
 
+    /// A stretch of network to the server, and the same store by way of it.
+    pub(crate) async fn by_proxy(&self) -> (Proxy, SqlServerConfig) {
+        let proxy = Proxy::to_address(self.config.connect.get_addr()).await;
+        let proxy = proxy.unwrap();
+        let mut config = self.config.clone();
+        config.connect.host("127.0.0.1");
+        config.connect.port(proxy.port());
+        (proxy, config)
+    }
+
     pub(crate) async fn connection(&self) -> Connection {
         connect(self.config.connect.clone()).await
     }
@@ -148,50 +157,8 @@ impl Drop for Place {
     }
 }
 
-/// New jobs of the default queue.
-pub(crate) fn jobs(count: usize) -> Vec<NewJob> {
-    let kind = Kind::new("kind").unwrap();
-    let payload = Payload::parse("[1]", 9).unwrap();
-    let job = |_| NewJob::new(QueueName::default(), kind.clone(), payload.clone());
-    (0..count).map(job).collect()
-}
-
-pub(crate) fn created(jobs: &[NewJob]) -> Vec<Enqueued> {
-    jobs.iter().map(|job| Enqueued::Created(job.id)).collect()
-}
-
-pub(crate) fn request(limit: u32, lease: Duration) -> ClaimRequest {
-    ClaimRequest {
-        queues: vec![QueueName::default()],
-        limit,
-        lease,
-        worker: WorkerId::new(format!("process-{}", std::process::id())).unwrap(),
-    }
-}
-
-pub(crate) async fn claim(backend: &SqlServerBackend, limit: u32) -> Vec<ClaimedJob> {
-    backend.claim(&request(limit, LONG)).await.unwrap()
-}
-
-pub(crate) fn result() -> Payload {
-    Payload::parse("{}", 9).unwrap()
-}
-
-/// Settlements that complete these jobs.
-pub(crate) fn complete(claimed: &[ClaimedJob]) -> Vec<Settlement> {
-    let settlement = |job: &ClaimedJob| Settlement {
-        token: job.token,
-        outcome: Outcome::Complete { result: result() },
-    };
-    claimed.iter().map(settlement).collect()
-}
-
-pub(crate) async fn counts(backend: &SqlServerBackend) -> StateCounts {
-    let counts = backend.counts().await.unwrap();
-    let first = counts.first();
-    first.map_or_else(StateCounts::default, |queue| queue.counts)
-}
-
-pub(crate) async fn count(backend: &SqlServerBackend, state: State) -> u64 {
-    counts(backend).await.get(state)
+/// Answers are lost from now on: what is asked still arrives, and the connection
+/// ends where the answer would begin.
+pub(crate) fn lose_answers(proxy: &Proxy) {
+    proxy.flow(Way::ToClient, Flow::Cut);
 }

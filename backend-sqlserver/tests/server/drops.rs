@@ -9,7 +9,6 @@ use anyqueue_core::{Backend as _, Filter, MaintainLimits, Outcome, Page, Settlem
 use anyqueue_sqlserver::SqlServerBackend;
 
 use crate::common::{HANG, LONG, Place, claim, complete, counts, created, jobs, request, tests};
-use crate::proxy::Proxy;
 
 tests! {
     no_call_leaves_a_connection_behind
@@ -32,8 +31,7 @@ async fn dropped_after<T>(polls: usize, call: impl Future<Output = T>) -> Option
 async fn no_call_leaves_a_connection_behind() {
     let place = Place::new();
     let other = place.store().await;
-    let proxy = Proxy::to(&place.config).await;
-    let mut config = proxy.way(&place.config);
+    let (_proxy, mut config) = place.by_proxy().await;
     config.pool = 2;
     let backend = SqlServerBackend::open(config);
     let mut acknowledged = 0;

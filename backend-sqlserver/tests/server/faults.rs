@@ -1,10 +1,12 @@
 //! Connections that are cut in the middle of a call.
 
+use anyqueue_conformance_tests::faults::Proxy;
 use anyqueue_core::{Backend as _, Error, ErrorKind, Settled, State};
 use anyqueue_sqlserver::SqlServerBackend;
 
-use crate::common::{HANG, Place, claim, complete, count, counts, created, jobs, tests};
-use crate::proxy::Proxy;
+use crate::common::{
+    HANG, Place, claim, complete, count, counts, created, jobs, lose_answers, tests,
+};
 
 tests! {
     a_lost_answer_is_unknown_and_a_repetition_makes_no_second_job
@@ -15,8 +17,7 @@ tests! {
 async fn a_lost_answer_is_unknown_and_a_repetition_makes_no_second_job() {
     let place = Place::new();
     let other = place.store().await;
-    let proxy = Proxy::to(&place.config).await;
-    let mut config = proxy.way(&place.config);
+    let (proxy, mut config) = place.by_proxy().await;
     config.pool = 1;
     let backend = SqlServerBackend::open(config);
     let old = jobs(1);
@@ -67,9 +68,9 @@ async fn lost(
             while let Err(error) = earlier().await {
                 assert!(error.kind().is_transient(), "{error}");
             }
-            proxy.lose_answers(true);
+            lose_answers(proxy);
             let error = call().await.expect_err("the answer is lost");
-            proxy.lose_answers(false);
+            proxy.pass();
             if happened().await {
                 break assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
             }
@@ -103,39 +104,35 @@ async fn a_server_that_is_gone_is_unavailable_and_comes_back() {
         "nothing was asked: {error}"
     );
 
-    let proxy = Proxy::to(&place.config).await;
-    let backend = SqlServerBackend::open(proxy.way(&place.config));
-    proxy.lose_answers(true);
+    let (proxy, config) = place.by_proxy().await;
+    let backend = SqlServerBackend::open(config);
+    lose_answers(&proxy);
     let error = backend.enqueue(&jobs(1)).await.unwrap_err();
     assert!(error.kind().is_transient(), "{error}");
-    proxy.lose_answers(false);
+    proxy.pass();
     let new = jobs(2);
     assert_eq!(backend.enqueue(&new).await.unwrap(), created(&new));
 }
 
 async fn a_connection_that_was_cut_while_idle_is_replaced() {
     let place = Place::new();
-    let proxy = Proxy::to(&place.config).await;
-    let mut config = proxy.way(&place.config);
+    let (proxy, mut config) = place.by_proxy().await;
     config.pool = 3;
     let backend = SqlServerBackend::open(config.clone());
     backend.prepare().await.unwrap();
     let calls = (0..3).map(|_| backend.counts());
     futures::future::try_join_all(calls).await.unwrap();
     // All of the pool's connections break.
-    proxy.lose_answers(true);
+    lose_answers(&proxy);
     let calls = (0..3).map(|_| backend.counts());
     for answer in futures::future::join_all(calls).await {
         let error = answer.expect_err("the answer is lost");
         assert!(error.kind().is_transient(), "{error}");
     }
-    proxy.lose_answers(false);
-    let before = proxy.connections();
+    proxy.pass();
+    let before = proxy.accepted();
     let new = jobs(3);
     assert_eq!(backend.enqueue(&new).await.unwrap(), created(&new));
-    assert!(
-        proxy.connections() > before,
-        "none that broke is used again"
-    );
+    assert!(proxy.accepted() > before, "none that broke is used again");
     assert_eq!(count(&backend, State::Ready).await, 3);
 }

@@ -11,7 +11,6 @@ use anyqueue_sqlserver::SqlServerBackend;
 use serde::{Deserialize, Serialize};
 
 use crate::common::{HANG, LONG, Place, claim, complete, jobs, tests};
-use crate::proxy::Proxy;
 
 tests! {
     an_idle_worker_asks_at_most_twice_a_second
@@ -35,8 +34,8 @@ async fn an_idle_worker_asks_at_most_twice_a_second() {
     const SECONDS: u64 = 12;
     let place = Place::new();
     drop(place.store().await);
-    let proxy = Proxy::to(&place.config).await;
-    let backend = Arc::new(SqlServerBackend::open(proxy.way(&place.config)));
+    let (proxy, config) = place.by_proxy().await;
+    let backend = Arc::new(SqlServerBackend::open(config));
     let client = Client::new(backend, ClientOptions::default())
         .await
         .unwrap();
@@ -62,8 +61,7 @@ async fn a_queue_under_load_is_not_polled_more() {
     const ROUNDS: u64 = 60;
     let place = Place::new();
     drop(place.store().await);
-    let proxy = Proxy::to(&place.config).await;
-    let mut config = proxy.way(&place.config);
+    let (proxy, mut config) = place.by_proxy().await;
     config.pool = 2;
     let backend = SqlServerBackend::open(config);
     let round = async || {

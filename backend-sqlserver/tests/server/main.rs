@@ -10,7 +10,6 @@ mod faults;
 mod idle;
 mod locks;
 mod opening;
-mod proxy;
 mod transaction;
 
 use std::process::ExitCode;

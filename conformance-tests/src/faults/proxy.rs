@@ -1,7 +1,7 @@
 //! [`Proxy`]: a stretch of network in front of a server, that fails as told.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ impl Carried {
     }
 }
 
-/// A stretch of network between clients and a server of this host. It knows
+/// A stretch of network between clients of this host and a server. It knows
 /// nothing of what it carries, so it serves every protocol over TCP whose
 /// server does not send clients to another address.
 ///
@@ -89,13 +89,15 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Shared {
-    server: u16,
+    /// Host and port.
+    server: String,
     settings: watch::Sender<Settings>,
     carried: [AtomicU64; 2],
     /// For each way, how many bytes may pass until the carrying connection is
     /// cut.
     left: [Mutex<Option<u64>>; 2],
     accepted: AtomicU64,
+    turns: AtomicU64,
     cuts: AtomicU64,
 }
 
@@ -123,6 +125,14 @@ impl Proxy {
     /// # Errors
     /// Where no port can be had.
     pub async fn to(server: u16) -> io::Result<Self> {
+        Self::to_address(format!("127.0.0.1:{server}")).await
+    }
+
+    /// The same in front of a server anywhere: `host:port`.
+    ///
+    /// # Errors
+    /// As [`to`](Self::to).
+    pub async fn to_address(server: String) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
@@ -131,6 +141,7 @@ impl Proxy {
             carried: Default::default(),
             left: Default::default(),
             accepted: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
             cuts: AtomicU64::new(0),
         });
         let all = Arc::clone(&shared);
@@ -173,7 +184,8 @@ impl Proxy {
     /// The server's URL with the proxy's port in place of the server's.
     pub fn url(&self, server: &str) -> String {
         // The last one: a password may look like a port.
-        match server.rsplit_once(&format!(":{}", self.shared.server)) {
+        let (_, port) = self.shared.server.rsplit_once(':').unwrap_or_default();
+        match server.rsplit_once(&format!(":{port}")) {
             Some((start, end)) => format!("{start}:{}{end}", self.port),
             None => server.to_owned(),
         }
@@ -256,6 +268,12 @@ impl Proxy {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
+    /// How often a client has begun to speak after its server had: round
+    /// trips, whatever their bytes mean and whether they are encrypted.
+    pub fn turns(&self) -> u64 {
+        self.shared.turns.load(Ordering::SeqCst)
+    }
+
     /// How many cuts were made: those of everything count one, as do those of
     /// one connection.
     pub fn cuts(&self) -> u64 {
@@ -308,14 +326,16 @@ enum Then {
 async fn connect(client: TcpStream, shared: Arc<Shared>) {
     let mut settings = shared.settings.subscribe();
     let born = settings.borrow_and_update().cut;
-    let Ok(server) = TcpStream::connect(("127.0.0.1", shared.server)).await else {
+    let Ok(server) = TcpStream::connect(&shared.server).await else {
         return;
     };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+    let answered = AtomicBool::new(true);
     let pipe = |way, from, to| Pipe {
         way,
+        answered: &answered,
         from,
         to,
         shared: &shared,
@@ -338,6 +358,8 @@ async fn connect(client: TcpStream, shared: Arc<Shared>) {
 /// One way of a connection.
 struct Pipe<'a> {
     way: Way,
+    /// Whether the server spoke last.
+    answered: &'a AtomicBool,
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
     shared: &'a Shared,
@@ -396,6 +418,12 @@ impl Pipe<'_> {
         // Before they arrive: who has an answer finds it counted.
         let carried = &self.shared.carried[self.way as usize];
         carried.fetch_add(admitted as u64, Ordering::SeqCst);
+        let turned = self
+            .answered
+            .swap(self.way == Way::ToClient, Ordering::SeqCst);
+        if turned && self.way == Way::ToServer {
+            self.shared.turns.fetch_add(1, Ordering::SeqCst);
+        }
         let sent = self.to.write_all(&bytes[..admitted]).await;
         sent.map_err(|_| Broken)?;
         if then == Then::Cut {
@@ -460,7 +488,7 @@ mod tests {
             to_client: 9,
         };
         assert_eq!(proxy.carried(), nine);
-        assert_eq!((proxy.accepted(), proxy.cuts()), (1, 0));
+        assert_eq!((proxy.accepted(), proxy.turns(), proxy.cuts()), (1, 9, 0));
     }
 
     #[tokio::test]

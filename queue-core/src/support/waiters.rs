@@ -86,6 +86,29 @@ impl<Q: Eq + Hash> Waiters<Q> {
         }
     }
 
+    /// The queues that someone waits for work in.
+    pub fn queues(&self) -> Vec<Q>
+    where
+        Q: Clone,
+    {
+        self.lock().queues.keys().cloned().collect()
+    }
+
+    /// Up to so many of the jobs whose changes someone waits for.
+    pub fn jobs(&self, most: usize) -> Vec<JobId> {
+        self.lock().jobs.keys().take(most).copied().collect()
+    }
+
+    /// Whether someone waits for work in this queue.
+    pub fn awaits(&self, queue: &Q) -> bool {
+        self.lock().queues.contains_key(queue)
+    }
+
+    /// Wakes all who wait for work: there is some, and it is not known where.
+    pub fn wake_all_queues(&self) {
+        notify(self.lock().queues.values());
+    }
+
     /// Wakes everyone: something has changed, and it is not known what.
     pub fn wake_all(&self) {
         let topics = self.lock();
@@ -160,6 +183,11 @@ mod tests {
         assert!(queue.woken().now_or_never().is_some());
         assert!(job.woken().now_or_never().is_some());
         assert!(other.woken().now_or_never().is_none());
+        // Of some queue that nobody can name.
+        waiters.wake_all_queues();
+        assert!(queue.woken().now_or_never().is_some());
+        assert!(job.woken().now_or_never().is_none());
+        assert!(other.woken().now_or_never().is_some());
         // Kept once, however often it came.
         waiters.wake_all();
         waiters.wake_all();
@@ -175,10 +203,16 @@ mod tests {
         let jobs = [JobId::new(&QueueName::default())];
         let (one, two) = (waiters.begin(&[1], &jobs), waiters.begin(&[1], &jobs));
         drop(one);
-        assert!(waiters.any());
+        assert!(waiters.any() && waiters.awaits(&1) && !waiters.awaits(&2));
+        assert_eq!(
+            (waiters.queues(), waiters.jobs(9)),
+            (vec![1], jobs.to_vec())
+        );
+        assert!(waiters.jobs(0).is_empty());
         waiters.wake(&[1], []);
         assert!(two.woken().now_or_never().is_some());
         drop(two);
-        assert!(!waiters.any());
+        assert!(!waiters.any() && !waiters.awaits(&1));
+        assert!(waiters.queues().is_empty() && waiters.jobs(9).is_empty());
     }
 }
