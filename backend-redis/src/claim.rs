@@ -68,9 +68,10 @@ async fn part(
     let answer = store.connections.script(&CLAIM, &keys, &arguments).await?;
     let answer: [Value; 3] = list(answer)?.try_into().map_err(|_| unexpected())?;
     let [more, ends, jobs] = answer;
-    let (more, ends, jobs) = (int(&more)? != 0, int(&ends)?, bytes(jobs)?);
-    let lease_until = Timestamp::from_micros(ends);
-    read(&jobs, queue, lease_until, claimed)?;
+    let (more, ends) = (int(&more)? != 0, int(&ends)?);
+    let texts = list(jobs)?.into_iter().map(bytes);
+    let jobs = texts.collect::<Result<Vec<_>, _>>()?.concat();
+    read(&jobs, queue, Timestamp::from_micros(ends), claimed)?;
     Ok((jobs.len(), more))
 }
 

@@ -1,8 +1,8 @@
 -- Takes jobs of one queue. KEYS[2]: the inbox of the process that asks.
 -- ARGV: queue, limit, lease, worker with its length in front, most bytes.
 -- Returns whether a bound was reached before the limit, the end of the leases,
--- and the jobs: F, id and body of one that is claimed for the first time; else T,
--- id, STATE without the worker, body.
+-- and the jobs, as texts to be read in one: F, id and body of one that is claimed
+-- for the first time; else T, id, STATE without the worker, body.
 --
 -- Atomic: expiry, promotion, order, counter and lease are one script, and the
 -- ticket in the inbox is used up by the same one: whoever dies before it has
@@ -14,7 +14,7 @@ local name, limit, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local worker, budget = ARGV[4], tonumber(ARGV[5])
 call('DEL', KEYS[2])
 local queue = call('HGET', m, 'q' .. name)
-if not queue or call('HEXISTS', m, 'p' .. queue) == 1 then return { 0, 0, '' } end
+if not queue or call('HEXISTS', m, 'p' .. queue) == 1 then return { 0, 0, {} } end
 queue = tonumber(queue)
 local prefix = base .. queue .. ':'
 
@@ -25,7 +25,16 @@ woken = {}
 
 local ends = math.min(now + lease, LAST)
 local score = string.format('%.0f', ends)
-local answer, leases, fields, taken, bytes, stale, largest = {}, {}, {}, 0, 0, 0, 1
+local leases, fields, taken, bytes, stale, largest = {}, {}, 0, 0, 0, 1
+
+-- The answer's texts; those of `answer` from `start` on, of so many bytes, are not
+-- among them yet. `concat` joins 8 KiB in one step. Of more it makes, and hashes, a
+-- text at every step between: one answer of 1 MiB cost half of the script's time.
+local texts, answer, start, pending, JOINED = {}, {}, 1, 0, 8000
+local function join(upto)
+    if upto >= start then texts[#texts + 1] = concat(answer, '', start, upto) end
+    start, pending = upto + 1, 0
+end
 
 -- Of a job claimed for the first time, all but what its HEAD says.
 local first_claim = pack('>BBI6I6I7I4I7I7', RUNNING, 0, 0, 1, ends, 1, 0, now)
@@ -36,8 +45,14 @@ local function hand_out(form, id, state, body)
     fields[2 * taken] = state
     leases[2 * taken - 1] = score
     leases[2 * taken] = id
-    answer[3 * taken - 2], answer[3 * taken - 1], answer[3 * taken] = form, id, body
     local size = #body
+    if pending + size + 17 > JOINED then join(3 * taken - 3) end
+    answer[3 * taken - 2], answer[3 * taken - 1], answer[3 * taken] = form, id, body
+    pending = pending + size + 17
+    if size > JOINED then
+        join(3 * taken - 1)
+        join(3 * taken)
+    end
     bytes = bytes + size
     if size > largest then largest = size end
     if watched then note(id) end
@@ -145,4 +160,5 @@ else
 end
 flush()
 many('HSET', s, fields)
-return { more and 1 or 0, ends, concat(answer) }
+join(#answer)
+return { more and 1 or 0, ends, texts }
