@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use anyqueue_core::{Cancelled, Error, Flow, JobId, Operation, QueueName, Retried, State};
+use anyqueue_core::{
+    Cancelled, Error, ErrorKind, Flow, JobId, Operation, QueueName, Retried, State,
+};
 use uuid::Uuid;
 
 use crate::args::args;
@@ -60,11 +62,18 @@ pub(crate) async fn cancel(store: &Arc<Store>, ids: &[JobId]) -> Result<Vec<Canc
             break;
         }
     }
+    if !open.is_empty() {
+        return Err(restless(operation));
+    }
     let answer = |id| answers.get(id).copied().unwrap_or(Cancelled::NotFound);
     Ok(ids.iter().map(answer).collect())
 }
 
 /// Runs ended jobs again; the law is [`Backend::retry`](anyqueue_core::Backend).
+///
+/// As in [`cancel`], jobs that are not among those to retry are looked up in a
+/// second statement. Where that finds one ended, it is looked for again: no
+/// answer says that a job has not ended when it has.
 pub(crate) async fn retry(store: &Arc<Store>, ids: &[JobId]) -> Result<Vec<Retried>, Error> {
     let operation = Operation::Retry;
     let mut places: HashMap<JobId, i32> = HashMap::new();
@@ -73,39 +82,60 @@ pub(crate) async fn retry(store: &Arc<Store>, ids: &[JobId]) -> Result<Vec<Retri
             .entry(*id)
             .or_insert(i32::try_from(place).unwrap_or(i32::MAX));
     }
-    let asked = sorted(ids);
-    let order: Vec<i32> = asked.iter().map(|id| places[&JobId::from(*id)]).collect();
-    let args = args!(asked.as_slice(), order, fastrand::i64(..));
-    let found = store.write(operation, Statement::Retry, args).await?;
     let mut answers: HashMap<JobId, Retried> = HashMap::new();
-    let mut changes = Changes::default();
-    let mut read = || -> Result<(), Failure> {
-        for row in &found {
-            let (id, holder) = (rows::id(row, 0)?, rows::id(row, 1)?);
-            if holder != id {
-                answers.insert(id, Retried::Existing(holder));
-                continue;
+    let mut open = sorted(ids);
+    for _ in 0..LOOKS {
+        let order: Vec<i32> = open.iter().map(|id| places[&JobId::from(*id)]).collect();
+        let args = args!(open.as_slice(), order, fastrand::i64(..));
+        let found = store.write(operation, Statement::Retry, args).await?;
+        let mut changes = Changes::default();
+        let mut read = || -> Result<(), Failure> {
+            for row in &found {
+                let (id, holder) = (rows::id(row, 0)?, rows::id(row, 1)?);
+                if holder != id {
+                    answers.insert(id, Retried::Existing(holder));
+                    continue;
+                }
+                answers.insert(id, Retried::Ready);
+                changes.job(id, rows::get(row, 3)?);
+                store.claimable(&mut changes, rows::get(row, 2)?);
             }
-            answers.insert(id, Retried::Ready);
-            changes.job(id, rows::get(row, 3)?);
-            store.claimable(&mut changes, rows::get(row, 2)?);
+            Ok(())
+        };
+        read().map_err(|failure| failure.into_error(operation))?;
+        store.tell(changes);
+        open.retain(|id| !answers.contains_key(&JobId::from(*id)));
+        let states = states(store, operation, &open).await?;
+        open.retain(|id| match states.get(&JobId::from(*id)) {
+            None => false,
+            // It ended between the two looks.
+            Some(State::Failed | State::Cancelled) => true,
+            Some(state) => {
+                answers.insert((*id).into(), Retried::NotEnded(*state));
+                false
+            }
+        });
+        if open.is_empty() {
+            break;
         }
-        Ok(())
-    };
-    read().map_err(|failure| failure.into_error(operation))?;
-    store.tell(changes);
-    let open = asked
-        .into_iter()
-        .filter(|id| !answers.contains_key(&JobId::from(*id)));
-    let states = states(store, operation, &open.collect::<Vec<_>>()).await?;
+    }
+    if !open.is_empty() {
+        return Err(restless(operation));
+    }
     let mut seen = HashSet::new();
-    let answer = |id: &JobId| match (answers.get(id), states.get(id)) {
-        (Some(Retried::Ready), _) if !seen.insert(*id) => Retried::NotEnded(State::Ready),
-        (Some(answer), _) => *answer,
-        (None, Some(state)) => Retried::NotEnded(*state),
-        (None, None) => Retried::NotFound,
+    let answer = |id: &JobId| match answers.get(id) {
+        Some(Retried::Ready) if !seen.insert(*id) => Retried::NotEnded(State::Ready),
+        Some(answer) => *answer,
+        None => Retried::NotFound,
     };
     Ok(ids.iter().map(answer).collect())
+}
+
+/// A job was somewhere else at every look. Others may be done already.
+fn restless(operation: Operation) -> Error {
+    let message = "a job is ended and run again by others all the time";
+    let failure = Failure::new(ErrorKind::Conflict, message);
+    failure.after_part().into_error(operation)
 }
 
 /// Opens or pauses a queue.

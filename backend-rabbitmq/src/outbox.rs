@@ -234,17 +234,27 @@ impl Outbox {
         }
     }
 
-    /// Takes the batch that ends with this message, which was seen in the
-    /// ledger.
-    pub(crate) fn seen(&mut self, epoch: u32, sequence: u64) -> Option<Vec<Item>> {
-        let first = self.flights.front()?;
-        if epoch != self.epoch || first.last != sequence {
-            return None;
+    /// Takes the batch that ends with this message, which names this instance
+    /// and was seen in the ledger in its turn.
+    pub(crate) fn seen(&mut self, header: &Header, message: &[u8]) -> Own {
+        if header.epoch != self.epoch {
+            return Own::Part;
         }
-        let flight = self.flights.pop_front()?;
-        // It may be an earlier connection's that is only now seen.
-        self.sent = self.sent.saturating_sub(1);
-        Some(flight.items)
+        let sent = self.flights.front().and_then(|flight| {
+            let place = header.sequence.checked_sub(flight.first)?;
+            let sent = flight.messages.get(usize::try_from(place).ok()?)?;
+            (sent == message).then_some(flight.last)
+        });
+        match sent {
+            None => Own::Altered,
+            Some(last) if header.sequence < last => Own::Part,
+            Some(_) => {
+                let flight = self.flights.pop_front();
+                // It may be an earlier connection's that is only now seen.
+                self.sent = self.sent.saturating_sub(1);
+                Own::Batch(flight.map(|flight| flight.items).unwrap_or_default())
+            }
+        }
     }
 
     /// Whether what is kept begins after this message, which therefore cannot
@@ -299,6 +309,18 @@ impl Outbox {
     }
 }
 
+/// What a message of the ledger is to the instance that it names.
+#[derive(Debug)]
+pub(crate) enum Own {
+    /// The end of the batch of these items.
+    Batch(Vec<Item>),
+    /// A piece of a batch, or of an epoch that was given up.
+    Part,
+    /// Not what this instance has sent. The others know no better, and what it
+    /// did send in that place is void.
+    Altered,
+}
+
 /// What waits to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
@@ -325,6 +347,15 @@ mod tests {
         answered
     }
 
+    /// How many items came with a parcel's last message.
+    fn seen(outbox: &mut Outbox, parcel: &Parcel) -> Option<usize> {
+        let message = parcel.messages.last().unwrap();
+        match outbox.seen(&open(message).unwrap().0, message) {
+            Own::Batch(items) => Some(items.len()),
+            _ => None,
+        }
+    }
+
     fn sequences(parcel: &Parcel) -> Vec<(u64, Body)> {
         let headers = parcel
             .messages
@@ -347,21 +378,21 @@ mod tests {
         let entries: Vec<Entry> = crate::wire::decode(body).unwrap();
         assert!(matches!(entries[..], [Entry::Touch, Entry::Alive]));
         assert!(outbox.next(None).is_none());
-        assert_eq!(outbox.seen(1, 1).unwrap().len(), 3);
+        assert_eq!(seen(&mut outbox, &parcel), Some(3));
     }
 
     #[test]
     fn what_was_not_seen_is_sent_again_in_order() {
         let mut outbox = outbox();
+        let mut parcels = Vec::new();
         for _ in 0..WINDOW {
             push(&mut outbox, None);
-            outbox.next(None).unwrap();
+            parcels.push(outbox.next(None).unwrap());
         }
         push(&mut outbox, None);
         assert_eq!(outbox.ready(), None, "the window is full");
         assert!(outbox.next(None).is_none());
-        assert!(outbox.seen(1, 2).is_none(), "the first one comes first");
-        outbox.seen(1, 1).unwrap();
+        assert_eq!(seen(&mut outbox, &parcels[0]), Some(1));
         outbox.send_again();
         assert_eq!(outbox.ready(), Some(Wish::Again));
         let again: Vec<_> = (0..WINDOW)
@@ -378,14 +409,36 @@ mod tests {
         let parcel = outbox.next(None).unwrap();
         let expected = [(1, Body::Piece), (2, Body::Piece), (3, Body::LastPiece)];
         assert_eq!(sequences(&parcel), expected);
-        assert!(outbox.seen(1, 3).is_some());
+        for piece in &parcel.messages[..2] {
+            let header = open(piece).unwrap().0;
+            assert!(matches!(outbox.seen(&header, piece), Own::Part));
+        }
+        assert_eq!(seen(&mut outbox, &parcel), Some(1));
+    }
+
+    #[test]
+    fn what_others_say_in_its_place_is_told_from_its_own() {
+        let mut outbox = outbox();
+        let _a = push(&mut outbox, Some(Entry::Touch));
+        let parcel = outbox.next(None).unwrap();
+        let own = &parcel.messages[0];
+        let (header, _) = open(own).unwrap();
+        let garbled = &own[..own.len() - 1];
+        assert!(matches!(outbox.seen(&header, garbled), Own::Altered));
+        let ahead = Header {
+            sequence: 2,
+            ..header
+        };
+        let forged = message(&ahead, &[&[0]]);
+        assert!(matches!(outbox.seen(&ahead, &forged), Own::Altered));
+        assert_eq!(seen(&mut outbox, &parcel), Some(1), "it is there still");
     }
 
     #[test]
     fn giving_up_tells_the_sent_from_the_unsent_and_starts_an_epoch() {
         let mut outbox = outbox();
         let _a = push(&mut outbox, None);
-        outbox.next(None).unwrap();
+        let given_up = outbox.next(None).unwrap();
         let _b = push(&mut outbox, None);
         let (unknown, unsent) = outbox.give_up();
         assert_eq!((unknown.len(), unsent.len()), (1, 1));
@@ -393,6 +446,6 @@ mod tests {
         let parcel = outbox.next(None).unwrap();
         let (header, _) = open(&parcel.messages[0]).unwrap();
         assert_eq!((header.epoch, header.sequence), (2, 1));
-        assert!(outbox.seen(1, 1).is_none());
+        assert_eq!(seen(&mut outbox, &given_up), None);
     }
 }

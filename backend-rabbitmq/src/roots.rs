@@ -116,10 +116,12 @@ async fn read_up_to(
             unacked = 0;
             delivery.ack(BasicAckOptions { multiple: true }).await?;
         }
-        match decode(&delivery.data)? {
-            Root::Mark(found) if found == mark => return Ok((newest, distance)),
-            Root::Mark(_) => {}
-            Root::Head(head) => {
+        match decode(&delivery.data) {
+            // Something else publishes here.
+            Err(_) => tracing::warn!("the roots hold a message that is no root; passed over"),
+            Ok(Root::Mark(found)) if found == mark => return Ok((newest, distance)),
+            Ok(Root::Mark(_)) => {}
+            Ok(Root::Head(head)) => {
                 let newer = |known: &Head| head.generation >= known.generation;
                 if newest.as_ref().is_none_or(newer) {
                     newest = Some(head);

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::config::RabbitConfig;
 use crate::error::Failure;
 use crate::fold::{Effects, Fold, Reply, Standing};
-use crate::outbox::{Item, Outbox, Urgency};
+use crate::outbox::{Item, Outbox, Own, Urgency};
 use crate::ticket::Held;
 use crate::wire::{self, Entry, Head, Unreadable};
 
@@ -273,6 +273,11 @@ impl Shared {
     /// ready again.
     pub(crate) fn give_up(&self, failure: &Failure) {
         self.refusing.store(true, Ordering::Release);
+        self.start_over(failure);
+    }
+
+    /// Fails every call under way; those to come go in a new epoch.
+    fn start_over(&self, failure: &Failure) {
         let (unknown, unsent) = self.outbox().give_up();
         answer_all(unknown, &failure.unknown());
         answer_all(unsent, failure);
@@ -321,7 +326,7 @@ impl Shared {
         };
         let mut effects = Effects::default();
         let mut answers = Vec::new();
-        let clock;
+        let (clock, altered);
         {
             let mut view = self.view();
             let view = &mut *view;
@@ -342,10 +347,10 @@ impl Shared {
             let mut changed = |changes: &Changes| {
                 self.waiters.wake(&changes.queues, &changes.jobs);
             };
-            let own = (header.session == self.session)
-                .then(|| self.outbox().seen(header.epoch, header.sequence))
-                .flatten();
-            if let Some(items) = own {
+            let own =
+                (header.session == self.session).then(|| self.outbox().seen(&header, message));
+            altered = matches!(own, Some(Own::Altered));
+            if let Some(Own::Batch(items)) = own {
                 // Its entries are at hand: they need not be decoded.
                 view.fold.forget_pieces(header.session);
                 for item in items {
@@ -360,8 +365,12 @@ impl Shared {
                     answers.push((reply, done));
                 }
                 self.to_send.notify_one();
-            } else if let Some(entries) = view.fold.entries(&header, body)? {
-                for entry in entries {
+            } else {
+                let entries = view.fold.entries(&header, body).unwrap_or_else(|_| {
+                    tracing::warn!("the ledger holds commands that cannot be read; passed over");
+                    None
+                });
+                for entry in entries.into_iter().flatten() {
                     view.fold
                         .apply(header.session, entry, &mut effects, &mut changed);
                 }
@@ -378,6 +387,10 @@ impl Shared {
             // A caller that is gone needs no answer.
             let _ = reply.send(Ok(done));
         }
+        if altered {
+            let failure = "the ledger holds another message in place of this instance's";
+            self.start_over(&Failure::new(ErrorKind::Unavailable, failure));
+        }
         self.tell(&effects);
         Ok(())
     }
@@ -390,12 +403,9 @@ impl Shared {
             return;
         }
         if outbox.begins_after(folded + 1) {
-            let (unknown, unsent) = outbox.give_up();
             drop(outbox);
             let failure = "the instance was silent for so long that the ledger forgot it";
-            let failure = Failure::new(ErrorKind::Unavailable, failure);
-            answer_all(unknown, &failure.unknown());
-            answer_all(unsent, &failure);
+            self.start_over(&Failure::new(ErrorKind::Unavailable, failure));
         } else {
             outbox.send_again();
             drop(outbox);

@@ -1,6 +1,11 @@
 //! What a message of the ledger says: a format byte, a header, and commands
 //! or a piece of a snapshot. All of it is `postcard`, whose enums are numbers:
 //! variants are added at the end only, and never change their meaning.
+//!
+//! What cannot be read is void, for every instance alike. So whatever one
+//! version can write and another cannot read, a new variant too, takes a new
+//! format: a version that passed over what others fold would have a state of
+//! its own.
 
 use anyqueue_core::Timestamp;
 use anyqueue_memory::Command;

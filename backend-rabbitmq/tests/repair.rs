@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         ledgers_end_and_go_on_for_all_alike,
         an_instance_that_was_away_while_its_ledger_was_deleted_starts_from_a_snapshot,
         a_large_call_is_stored_whole,
+        what_others_publish_is_passed_over_by_all_alike,
         an_idle_instance_appends_nothing,
     ];
     common::run(trials, common::broker())
@@ -387,6 +388,68 @@ async fn a_large_call_is_stored_whole() {
         );
     }
     drop((store, other));
+    remove(&prefix).await;
+}
+
+/// A message of the ledger, as `wire.rs` has it: the mark, the format, and a
+/// header in the name of an instance that there is not.
+fn message(stranger: u8, sequence: u8, body: u8) -> Vec<u8> {
+    let mut message = b"aq\x01\x10".to_vec();
+    message.extend([stranger; 16]);
+    // Its epoch, and what its body is.
+    message.extend([1, sequence, body]);
+    message
+}
+
+/// A body that says it holds three commands, and ends in the first.
+const GARBLED: [u8; 2] = [3, 200];
+
+async fn what_others_publish_is_passed_over_by_all_alike() {
+    let [batch, piece, last_piece] = [0, 1, 2];
+    let prefix = fresh("strangers");
+    let (proxy, store) = behind(&prefix).await;
+    let id = put(&store).await;
+    let connections = proxy.accepted();
+    let (_connection, channel) = channel().await;
+    let ledger = format!("{prefix}.ledger.0");
+    let roots = format!("{prefix}.roots");
+    let ledgers = [
+        Vec::new(),
+        b"hello".to_vec(),
+        message(7, 1, batch)[..20].to_vec(),
+        [&message(7, 1, batch)[..], &GARBLED].concat(),
+        [&message(7, 2, piece)[..], &GARBLED].concat(),
+        [&message(7, 3, last_piece)[..], &GARBLED].concat(),
+        // Its place in the sequence was taken all the same.
+        [&message(7, 3, batch)[..], &GARBLED].concat(),
+    ];
+    let ledgers = ledgers.iter().map(|bytes| (&ledger, &bytes[..]));
+    for (stream, bytes) in ledgers.chain([(&roots, &b"hello"[..]), (&roots, b"")]) {
+        let properties = BasicProperties::default();
+        let options = BasicPublishOptions::default();
+        let published = channel.basic_publish(
+            "".into(),
+            stream.as_str().into(),
+            options,
+            bytes,
+            properties,
+        );
+        published.await.unwrap();
+    }
+    // The broker has them all before what comes next on the channel.
+    waiting_in(&channel, &ledger).await;
+    // No call fails, not even once, and none begins a connection.
+    for _ in 0..20 {
+        let new = [job()];
+        store.enqueue(&new).await.unwrap();
+    }
+    assert_eq!(proxy.accepted(), connections, "the connection was replaced");
+    let late = open(&config(&prefix)).await;
+    for store in [&store, &late] {
+        assert_eq!(store.counts().await.unwrap()[0].counts.total(), 21);
+        assert_eq!(record(store, id).await.state, State::Ready);
+    }
+    drop((store, late));
     remove(&prefix).await;
 }
 

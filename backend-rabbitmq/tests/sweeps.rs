@@ -73,9 +73,9 @@ impl Remote for Broker {
 
 fn main() -> ExitCode {
     let cuts = Cuts {
-        ends: 12,
-        stride: 61,
-        cold_stride: 0,
+        ends: 30,
+        stride: 17,
+        cold_stride: 499,
     };
-    run(Broker, cuts.or_all())
+    run(Broker, cuts)
 }

@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     let cuts = Cuts {
         ends: 400,
         stride: 5,
-        cold_stride: 11,
+        cold_stride: 5,
     };
-    run(Server, cuts.or_all())
+    run(Server, cuts)
 }

@@ -11,8 +11,11 @@
 //! # Rules for all methods
 //! - **Time** is the store's clock. A store without one writes down its rule.
 //! - **Cancel safety**: a future dropped at any await leaves the store
-//!   consistent and its connection either clean or discarded. The dropped call
-//!   may have taken effect.
+//!   consistent and its connection either clean or discarded.
+//! - **Late effect**: a dropped call is an unknown one, as if its answer was
+//!   lost. It takes effect once at most, each of its items as a whole or not
+//!   at all, and perhaps behind calls that were made later: there it does what
+//!   it would do if it was made only then.
 //! - **Repeat**: every call can be asked again when its answer was lost
 //!   ([`ErrorKind::Unknown`](crate::ErrorKind::Unknown)); each method says what
 //!   the repetition answers.

@@ -9,6 +9,7 @@ mod drops;
 mod enqueue;
 mod fencing;
 mod heartbeat;
+mod late;
 mod lease;
 mod list;
 mod model;
@@ -52,6 +53,7 @@ pub(crate) fn all() -> Vec<Case> {
         wait::cases(),
         visibility::cases(),
         drops::cases(),
+        late::cases(),
         concurrency::cases(),
         model::cases(),
     ];

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use anyqueue_core::{JobId, Retried, State};
+use anyqueue_core::{Cancelled, JobId, Retried, State};
 
-use crate::asserts::{Verdict, holds, same};
+use crate::asserts::{Failure, Verdict, holds, same};
 use crate::case::cases;
 use crate::samples::{FAR, SHORT, attempts, complete, delayed, fail, job, percent, queue, retry};
 use crate::store::{Store, together};
@@ -21,6 +21,7 @@ cases! { "retry";
         answers_in_the_order_of_the_ids [Retry];
         twice_is_ready_once [Retry];
         of_one_job_by_many_is_claimed_once [Retry];
+        beside_a_cancel_comes_before_or_after [Retry, Cancel];
         keeps_the_sequence_of_progress [Retry, Progress];
     }
 }
@@ -197,6 +198,22 @@ async fn of_one_job_by_many_is_claimed_once(store: Store) -> Verdict {
             handles[0].claim_ids("q", 9).await?,
             vec![id],
         )?;
+    }
+    Ok(())
+}
+
+async fn beside_a_cancel_comes_before_or_after(store: Store) -> Verdict {
+    let [a, b] = [store.open().await?, store.open().await?];
+    for _ in 0..40 {
+        let id = a.put(&job("q")).await?;
+        let (cancelled, retried) = futures::join!(a.cancel_one(id), b.retry_one(id));
+        same("the answer to cancel", cancelled?, Cancelled::Done)?;
+        let state = match retried? {
+            Retried::NotEnded(State::Ready) => State::Cancelled,
+            Retried::Ready => State::Ready,
+            other => return Err(Failure::new(format!("the answer to retry: {other:?}"))),
+        };
+        a.in_state(id, state).await?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! [`every_byte`]: the connection cut at every byte of a call.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ impl Cuts {
 
     /// [`ALL`](Self::ALL) where `ANYQUEUE_SWEEP` is `all`, else these.
     #[must_use]
-    pub fn or_all(self) -> Self {
+    pub(super) fn or_all(self) -> Self {
         match std::env::var("ANYQUEUE_SWEEP").is_ok_and(|value| value == "all") {
             true => Self::ALL,
             false => self,
@@ -56,6 +57,24 @@ impl Cuts {
         (0..=length)
             .filter(|n| *n < ends || *n > last || n % stride == 0)
             .collect()
+    }
+}
+
+impl fmt::Display for Cuts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            ends,
+            stride,
+            cold_stride,
+        } = self;
+        if *self == Self::ALL {
+            return f.write_str("cut at every byte");
+        }
+        write!(
+            f,
+            "cut at each of the first and last {ends} bytes and at one of {stride} between; \
+             connection and all: at one of {cold_stride}; ANYQUEUE_SWEEP=all cuts at every byte"
+        )
     }
 }
 

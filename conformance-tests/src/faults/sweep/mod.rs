@@ -34,8 +34,8 @@ pub trait Remote: Fixture {
 }
 
 /// The sweeps of a backend, as a test binary with the usual arguments: each
-/// cut of `cuts`, and clients whose clock is an hour ahead and behind. With
-/// `--nocapture` the sweeps say what they did.
+/// cut of `cuts`, or at every byte with `ANYQUEUE_SWEEP=all`, and clients
+/// whose clock is an hour ahead and behind. The sweeps print what they did.
 ///
 /// Clocks are moved by Debian's `faketime`; where it is missing those tests are
 /// ignored, or fail where `CI` is set.
@@ -46,7 +46,7 @@ pub fn run(remote: impl Remote, cuts: Cuts) -> ExitCode {
         return as_child(&fixture, &store);
     }
     let arguments = Arguments::from_args();
-    let say = arguments.nocapture;
+    let cuts = cuts.or_all();
     let missing = match remote.requirement() {
         Requirement::Required => None,
         Requirement::NotRun(reason) => Some(reason),
@@ -65,7 +65,8 @@ pub fn run(remote: impl Remote, cuts: Cuts) -> ExitCode {
             async move || {
                 let swept = every_byte(remote, cuts).await?;
                 let mut out = std::io::stdout().lock();
-                for swept in swept.iter().filter(|_| say) {
+                let _ = writeln!(out, "{cuts}");
+                for swept in &swept {
                     let _ = writeln!(out, "{swept}");
                 }
                 Ok(())
