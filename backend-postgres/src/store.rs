@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyqueue_core::{Durability, Error, ErrorKind, Operation, QueueName, WorkerId};
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Row as _, Transaction};
 
 use crate::args::args;
@@ -148,6 +148,10 @@ impl Store {
     pub(crate) fn connect_options(&self) -> PgConnectOptions {
         let config = &self.config;
         let mut options = config.connect.clone();
+        // The one mode in which the driver has no cryptography of its own choice.
+        if matches!(options.get_ssl_mode(), PgSslMode::VerifyCa) {
+            anyqueue_core::support::choose_cryptography();
+        }
         if options.get_application_name().is_none() {
             options = options.application_name("anyqueue");
         }

@@ -54,7 +54,18 @@ async fn jobs_are_there_when_the_transaction_commits() {
 #[tokio::test]
 async fn jobs_are_there_through_a_pooler_in_transaction_mode() {
     let place = Place::new();
+    let done = tokio::time::timeout(HANG, through_a_pooler(&place)).await;
+    done.expect("no transaction waits for another");
+}
+
+async fn through_a_pooler(place: &Place) {
     let backend = place.store().await;
+    // Of two transactions that bring a new queue the second waits for the first.
+    backend.enqueue(&jobs(1)).await.unwrap();
+    backend
+        .settle(&complete(&claim(&backend, 1).await))
+        .await
+        .unwrap();
     let server = connection_string(&place.config.connect);
     let bouncer = PgBouncer::to(&server, 2).await.unwrap();
     let options = place.config.connect.clone();
@@ -90,7 +101,8 @@ async fn jobs_are_there_through_a_pooler_in_transaction_mode() {
         assert_eq!(settled.unwrap(), Settled::Accepted);
         tx.commit().await.unwrap();
     }
-    assert_eq!(count(&backend, State::Completed).await, all.len() as u64);
+    let completed = 1 + all.len() as u64;
+    assert_eq!(count(&backend, State::Completed).await, completed);
 }
 
 #[tokio::test]

@@ -249,13 +249,11 @@ impl Connections {
     }
 }
 
-/// Lets TLS work in a program that has chosen no cryptography for rustls, or
-/// has built in more than one.
+/// The driver takes the process's cryptography where it connects by TLS.
 fn choose_cryptography(config: &RedisConfig) {
     let tls = |node: &ConnectionInfo| matches!(node.addr(), ConnectionAddr::TcpTls { .. });
-    if config.nodes.iter().any(tls) && rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Another thread may have been quicker.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+    if config.nodes.iter().any(tls) {
+        anyqueue_core::support::choose_cryptography();
     }
 }
 

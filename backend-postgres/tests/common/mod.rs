@@ -44,11 +44,11 @@ impl Place {
         backend
     }
 
-    /// The application's own connection.
+    /// The application's own connection. It waits for nothing for ever.
     pub(crate) async fn connection(&self) -> PgConnection {
-        PgConnection::connect_with(&self.config.connect)
-            .await
-            .unwrap()
+        let bound = [("statement_timeout", HANG.as_millis())];
+        let options = self.config.connect.clone().options(bound);
+        PgConnection::connect_with(&options).await.unwrap()
     }
 }
 
