@@ -4,6 +4,7 @@
 
 mod child;
 mod contestants;
+mod goals;
 mod machine;
 mod place;
 mod plot;

@@ -5,7 +5,7 @@ use std::fs;
 
 use super::contestants::{ALL, Contestant};
 use super::record::{self, Record};
-use super::{machine, plot};
+use super::{goals, machine, plot};
 use crate::bare::Failure;
 use crate::table::spread;
 
@@ -89,6 +89,7 @@ pub(crate) fn write() -> Result<(), Failure> {
         return Err("there is no run yet".into());
     }
     let mut text = head(&records)?;
+    goals::table(&mut text, &records)?;
     for (store, title) in STORES {
         let rows = rows(&records, store);
         if rows.iter().all(|row| row.records.is_empty()) {
@@ -354,7 +355,7 @@ fn promises(text: &mut String) -> Result<(), Failure> {
 }
 
 /// A figure with its range.
-fn cell(spread: Option<Spread>, digits: usize) -> String {
+pub(super) fn cell(spread: Option<Spread>, digits: usize) -> String {
     match spread {
         None => String::new(),
         Some((low, middle, high)) => {
