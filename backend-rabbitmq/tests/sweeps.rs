@@ -73,9 +73,9 @@ impl Remote for Broker {
 
 fn main() -> ExitCode {
     let cuts = Cuts {
-        ends: 30,
-        stride: 17,
-        cold_stride: 499,
+        ends: 20,
+        stride: 23,
+        cold_stride: 997,
     };
     run(Broker, cuts)
 }

@@ -55,10 +55,5 @@ impl Remote for Server {
 }
 
 fn main() -> ExitCode {
-    let cuts = Cuts {
-        ends: 400,
-        stride: 5,
-        cold_stride: 5,
-    };
-    run(Server, cuts)
+    run(Server, Cuts::ALL)
 }

@@ -8,7 +8,8 @@
 //! - `drain`: the same of a drain that is five times as long;
 //! - `horizon`: 1,000 jobs/s beside a transaction that keeps the server from
 //!   removing dead rows, for ROUNDS seconds;
-//! - `pick-up`: from the call of `enqueue` to the handler's start, at 200 jobs/s;
+//! - `pick-up`: from the call of `enqueue` to its answer and to the handler's
+//!   start, at 200 jobs/s;
 //! - `backlog`: drain beside 10,000 and beside 1,000,000 waiting jobs;
 //! - `retained`: a process's start and memory beside finished jobs.
 //!
@@ -147,15 +148,42 @@ async fn horizon(store: &str, seconds: usize) -> Result<(), Failure> {
 
 async fn pick_up(store: &str, rounds: usize) -> Result<(), Failure> {
     const PINGS: usize = 2_000;
+    const POINTS: [f64; 5] = [0.5, 0.95, 0.99, 0.999, 1.0];
     let mut table = Table::default();
-    let points = [("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999)];
-    let rows = points.map(|(name, _)| table.base(name));
+    let names = [
+        "bare p50",
+        "p95",
+        "p99",
+        "p99.9",
+        "most",
+        "enqueue answered p50",
+        "p95",
+        "p99",
+        "p99.9",
+        "most",
+        "handler started p50",
+        "p95",
+        "p99",
+        "p99.9",
+        "most",
+    ];
+    let rows = names.map(|name| table.base(name));
     for _ in 0..rounds {
-        let round = bare::open(store).await?;
+        let mut round = bare::open(store).await?;
         let client = Client::connect(&round.url).await?;
-        let spans = ours::pick_up(&client, PINGS, 200).await?;
-        for (row, (_, point)) in rows.iter().zip(points) {
-            table.add(*row, percentile(&spans, point));
+        let bare = match round.bare.pick_up(PINGS, 200).await {
+            Some(spans) => spans?,
+            None => Vec::new(),
+        };
+        let found = ours::pick_up(&client, PINGS, 200).await?;
+        let all = [bare, found.answered, found.started];
+        for (rows, mut spans) in rows.chunks(POINTS.len()).zip(all) {
+            spans.sort_by(f64::total_cmp);
+            for (row, point) in rows.iter().zip(POINTS) {
+                if !spans.is_empty() {
+                    table.add(*row, percentile(&spans, point));
+                }
+            }
         }
     }
     println!("{store}, {PINGS} jobs a round at 200/s, {rounds} rounds, milliseconds\n\n{table}");

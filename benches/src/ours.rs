@@ -7,7 +7,7 @@ use anyqueue::{Client, Error, Job, JobContext, JobError, NewJob, State, Worker};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::bare::{BATCH, Failure};
+use crate::bare::{BATCH, Failure, at_rate, spans};
 use crate::table::percentile;
 
 #[derive(Serialize, Deserialize)]
@@ -126,40 +126,52 @@ async fn ping(job: Ping, ctx: JobContext<Started>) -> Result<(), JobError> {
     Ok(())
 }
 
-/// Enqueues jobs at an even rate to an idle worker; the spans from the call of
-/// `enqueue` to the start of the handler, in milliseconds, sorted.
+/// What became of jobs that were enqueued at an even rate to an idle worker, in
+/// milliseconds from the call of `enqueue`.
+pub(crate) struct PickUp {
+    /// To its answer.
+    pub(crate) answered: Vec<f64>,
+    /// To the start of the handler.
+    pub(crate) started: Vec<f64>,
+}
+
+/// Enqueues jobs at an even rate to an idle worker.
 pub(crate) async fn pick_up(
     client: &Client,
     jobs: usize,
     per_second: u32,
-) -> Result<Vec<f64>, Failure> {
+) -> Result<PickUp, Failure> {
     let (started, mut starts) = mpsc::unbounded_channel::<(usize, Instant)>();
     let worker = Worker::new(client)
         .shared_state(Arc::new(started))
         .register(ping)
         .start()?;
-    let mut called = Vec::with_capacity(jobs);
-    let mut calls = Vec::with_capacity(jobs);
-    let mut tick = tokio::time::interval(Duration::from_secs(1) / per_second);
-    for number in 0..jobs {
-        tick.tick().await;
-        called.push(Instant::now());
-        let client = client.clone();
-        calls.push(tokio::spawn(
-            async move { client.enqueue(Ping(number)).await },
-        ));
-    }
-    for call in calls {
-        call.await??;
-    }
-    let mut spans = Vec::with_capacity(jobs);
-    while spans.len() < jobs {
-        let (number, start) = starts.recv().await.ok_or("the worker has stopped")?;
-        spans.push(start.duration_since(called[number]).as_secs_f64() * 1_000.0);
-    }
+    let (answer, mut answers) = mpsc::unbounded_channel::<(usize, Instant)>();
+    let called = at_rate(jobs, per_second, |number| {
+        let (client, answer) = (client.clone(), answer.clone());
+        async move {
+            client.enqueue(Ping(number)).await?;
+            Ok(answer.send((number, Instant::now()))?)
+        }
+    })
+    .await?;
+    let answered = spans(&called, &received(&mut answers, jobs).await?)?;
+    let started = spans(&called, &received(&mut starts, jobs).await?)?;
     worker.shutdown().await;
-    spans.sort_by(f64::total_cmp);
-    Ok(spans)
+    Ok(PickUp { answered, started })
+}
+
+/// When each of these jobs was heard of.
+async fn received(
+    heard: &mut mpsc::UnboundedReceiver<(usize, Instant)>,
+    jobs: usize,
+) -> Result<Vec<Option<Instant>>, Failure> {
+    let mut all = vec![None; jobs];
+    for _ in 0..jobs {
+        let (number, at) = heard.recv().await.ok_or("the worker has stopped")?;
+        all[number] = Some(at);
+    }
+    Ok(all)
 }
 
 /// Enqueues at an even rate to a worker, and prints each ten seconds how many

@@ -57,6 +57,9 @@ async fn soak(options: &Options, folder: &Path) -> Result<(), Failure> {
         Ok(()) => soak.drain().await,
         Err(error) => Err(error),
     };
+    if drained.is_err() {
+        soak.store.keep_log(folder)?;
+    }
     soak.end().await;
     let files = (0..soak.next_process).map(|process| history_of(folder, process));
     let history = History::read(files.filter(|file| file.exists()))?;

@@ -86,6 +86,18 @@ impl Store {
         }
     }
 
+    /// Copies what its server wrote to the folder.
+    pub(crate) fn keep_log(&self, folder: &Path) -> Result<(), Failure> {
+        let log = match self {
+            Self::Postgres(server) => server.log(),
+            Self::Redis(server) => server.log(),
+            Self::RabbitMq(server) => server.log(),
+            Self::Memory | Self::Sqlite(_) | Self::SqlServer(..) => return Ok(()),
+        };
+        std::fs::copy(log, folder.join("server.log"))?;
+        Ok(())
+    }
+
     /// Starts the killed server again, and returns when it answers.
     pub(crate) async fn start(&mut self) -> Result<(), Failure> {
         match self {

@@ -1,6 +1,8 @@
 //! RabbitMQ: one durable quorum queue, confirms awaited per batch, deliveries
 //! acknowledged by the batch.
 
+use std::time::Instant;
+
 use anyqueue::async_trait;
 use futures::StreamExt as _;
 use lapin::options::{
@@ -10,7 +12,7 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 
-use super::{BATCH, Bare, Failure, Round, payload};
+use super::{BATCH, Bare, Failure, Round, Spans, at_rate, payload, spans};
 use crate::servers::{delete_vhost, fresh_vhost};
 
 struct Queue {
@@ -71,6 +73,11 @@ pub(super) async fn open() -> Result<Round, Failure> {
 
 #[async_trait]
 impl Bare for Queue {
+    /// Confirmed publishes to a consumer on a channel of its own.
+    async fn pick_up(&mut self, jobs: usize, per_second: u32) -> Option<Spans> {
+        Some(pick_up(self, jobs, per_second).await)
+    }
+
     async fn insert(&mut self, jobs: usize) -> Result<(), Failure> {
         for _ in 0..jobs / BATCH {
             let mut confirms = Vec::with_capacity(BATCH);
@@ -117,6 +124,50 @@ impl Bare for Queue {
             .await?;
         Ok(())
     }
+}
+
+async fn pick_up(queue: &Queue, jobs: usize, per_second: u32) -> Spans {
+    let channel = queue.connection.create_channel().await?;
+    channel.basic_qos(100, BasicQosOptions::default()).await?;
+    let mut consumer = channel
+        .basic_consume(
+            queue.name.as_str().into(),
+            "pick-up".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
+        .await?;
+    let receiver = tokio::spawn(async move {
+        let mut received = vec![None; jobs];
+        for _ in 0..jobs {
+            let delivery = consumer.next().await.ok_or("the consumer has ended")??;
+            let number: usize = std::str::from_utf8(&delivery.data)?.parse()?;
+            received[number] = Some(Instant::now());
+            delivery.ack(BasicAckOptions::default()).await?;
+        }
+        Ok::<_, Failure>(received)
+    });
+    let called = at_rate(jobs, per_second, |number| {
+        let (channel, name) = (queue.channel.clone(), queue.name.clone());
+        async move {
+            let text = number.to_string();
+            let confirm = channel.basic_publish(
+                "".into(),
+                name.as_str().into(),
+                BasicPublishOptions::default(),
+                text.as_bytes(),
+                BasicProperties::default().with_delivery_mode(2),
+            );
+            confirm.await?.await?;
+            Ok(())
+        }
+    })
+    .await?;
+    let received = receiver.await??;
+    channel
+        .basic_cancel("pick-up".into(), BasicCancelOptions::default())
+        .await?;
+    spans(&called, &received)
 }
 
 impl Drop for Place {

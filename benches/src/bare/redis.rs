@@ -1,10 +1,12 @@
 //! Redis: a hash of payloads, a sorted set of waiting jobs and one of leases,
 //! two Lua scripts of variadic commands.
 
+use std::time::Instant;
+
 use anyqueue::async_trait;
 use anyqueue_redis::redis::{self, AsyncConnectionConfig, Script, aio::MultiplexedConnection};
 
-use super::{BATCH, Bare, Failure, Round, payload};
+use super::{BATCH, Bare, Failure, Round, Spans, at_rate, payload, spans};
 
 /// KEYS: payloads, waiting, a counter. ARGV: id, payload, and so on.
 const INSERT: &str = "
@@ -36,6 +38,7 @@ const SETTLE: &str = "
     return settled";
 
 struct Store {
+    client: redis::Client,
     connection: MultiplexedConnection,
     payloads: String,
     waiting: String,
@@ -75,16 +78,47 @@ impl Drop for Place {
     }
 }
 
+async fn pick_up(store: &Store, jobs: usize, per_second: u32) -> Spans {
+    let (list, inbox) = (
+        format!("{}:list", store.waiting),
+        format!("{}:inbox", store.waiting),
+    );
+    let mut blocking = store.client.get_multiplexed_async_connection().await?;
+    let from = list.clone();
+    let receiver = tokio::spawn(async move {
+        let mut received = vec![None; jobs];
+        for _ in 0..jobs {
+            let mut take = redis::cmd("BLMOVE");
+            take.arg(&from).arg(&inbox).arg("RIGHT").arg("LEFT").arg(0);
+            let number: usize = take.query_async(&mut blocking).await?;
+            received[number] = Some(Instant::now());
+        }
+        Ok::<_, redis::RedisError>(received)
+    });
+    let called = at_rate(jobs, per_second, |number| {
+        let (mut connection, list) = (store.connection.clone(), list.clone());
+        async move {
+            let mut push = redis::cmd("LPUSH");
+            push.arg(&list).arg(number);
+            Ok(push.exec_async(&mut connection).await?)
+        }
+    })
+    .await?;
+    spans(&called, &receiver.await??)
+}
+
 pub(super) async fn open() -> Result<Round, Failure> {
     let server = std::env::var("ANYQUEUE_TEST_REDIS_URL")
         .map_err(|_| "ANYQUEUE_TEST_REDIS_URL is not set: scripts/servers up redis")?;
     let prefix = format!("bench-{}:", uuid::Uuid::now_v7().simple());
     let config = AsyncConnectionConfig::new().set_response_timeout(None);
-    let connection = redis::Client::open(&*server)?
+    let client = redis::Client::open(&*server)?;
+    let connection = client
         .get_multiplexed_async_connection_with_config(&config)
         .await?;
     let key = |last: &str| format!("{prefix}{{bare}}:{last}");
     let store = Store {
+        client,
         connection,
         payloads: key("payloads"),
         waiting: key("waiting"),
@@ -101,6 +135,11 @@ pub(super) async fn open() -> Result<Round, Failure> {
 
 #[async_trait]
 impl Bare for Store {
+    /// LPUSH to one BLMOVE after the other on a connection of its own.
+    async fn pick_up(&mut self, jobs: usize, per_second: u32) -> Option<Spans> {
+        Some(pick_up(self, jobs, per_second).await)
+    }
+
     async fn insert(&mut self, jobs: usize) -> Result<(), Failure> {
         for _ in 0..jobs / BATCH {
             let mut insert = self.scripts[0].key(&self.payloads);

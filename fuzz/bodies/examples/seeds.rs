@@ -160,7 +160,12 @@ fn main() {
     write(
         "rabbitmq_messages",
         "garbled",
-        &parts(&[b"hello".to_vec(), messages[0][..20].to_vec()]),
+        &parts(&[
+            b"hello".to_vec(),
+            messages[0][..20].to_vec(),
+            // A whole header, and a body that ends in its first command.
+            [&messages[0][..23], &[3, 200]].concat(),
+        ]),
     );
     let listing = machine.list(&Filter::any(), &Page::first(2));
     json("listing", &listing);

@@ -32,15 +32,16 @@ pub use redis::{Redis, RedisCluster};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A port of 127.0.0.1 that nobody listens on, nor on the one 10,000 above it,
-/// where a node of a Redis Cluster listens too.
+/// where a node of a Redis Cluster listens too. Both lie below the ports that
+/// the system gives to outgoing connections (32,768 and up): one of those could
+/// take the port of a killed server, even a client's own attempt to reach it,
+/// which then talks to itself.
 fn free_port() -> io::Result<u16> {
-    loop {
-        let listener = TcpListener::bind(("127.0.0.1", 0))?;
-        let port = listener.local_addr()?.port();
-        if port < 55_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
-            return Ok(port);
-        }
-    }
+    const TRIES: usize = 1_000;
+    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let mut ports = std::iter::repeat_with(|| fastrand::u16(12_000..22_000)).take(TRIES);
+    let port = ports.find(|&port| free(port) && free(port + 10_000));
+    port.ok_or_else(|| io::Error::other("there is no free port"))
 }
 
 pub(super) fn directory() -> io::Result<tempfile::TempDir> {
@@ -92,17 +93,22 @@ fn kill(child: &mut Option<Child>) {
     let Some(mut child) = child.take() else {
         return;
     };
-    let parent = child.id();
+    // Stopped, it starts no more, and keeps those it has: a dead one's belong
+    // to another parent.
+    signal(child.id(), Signal::STOP);
+    let started = children(child.id());
     let _ = child.kill();
-    // Looked for only now: the killed parent starts no more, and keeps them
-    // until it is waited for.
     // Some end by themselves meanwhile.
-    for id in children(parent) {
-        if let Some(id) = i32::try_from(id).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(id, Signal::KILL);
-        }
+    for id in started {
+        signal(id, Signal::KILL);
     }
     let _ = child.wait();
+}
+
+fn signal(process: u32, signal: Signal) {
+    if let Some(id) = i32::try_from(process).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(id, signal);
+    }
 }
 
 /// The processes whose parent this is.

@@ -106,6 +106,11 @@ impl Postgres {
         self.port
     }
 
+    /// The file of what it wrote since its first start.
+    pub fn log(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+
     /// Its database's URL.
     pub fn url(&self) -> String {
         let port = self.port;

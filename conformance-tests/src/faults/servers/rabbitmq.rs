@@ -1,7 +1,7 @@
 //! [`RabbitMq`].
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -163,6 +163,11 @@ impl RabbitMq {
     /// Where it listens, on 127.0.0.1.
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The file of what it wrote since its first start.
+    pub fn log(&self) -> PathBuf {
+        self.directory.path().join("output")
     }
 
     /// Its URL.

@@ -1,7 +1,7 @@
 //! [`Redis`], [`RedisCluster`].
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -89,6 +89,11 @@ impl Redis {
     /// Where it listens, on 127.0.0.1.
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The file of what it wrote since its first start.
+    pub fn log(&self) -> PathBuf {
+        self.directory.path().join("log")
     }
 
     /// Its URL.

@@ -134,9 +134,9 @@ async fn sweep_of<E: Exchange>(
     let handle = async |port| Ok::<_, Failure>(Handle::new(remote.open_by(store, port).await?, 1));
     // The same store past the proxy: what is there.
     let other = handle(remote.port()).await?;
-    other.prepare().await?;
+    repeated("the store is prepared", async || other.prepare().await).await?;
     let mut near = handle(proxy.port()).await?;
-    near.prepare().await?;
+    repeated("a handle is prepared", async || near.prepare().await).await?;
     let mut exchange = E::begin(&near, &other).await?;
 
     let mut length = 0;
@@ -220,12 +220,8 @@ async fn sweep_of<E: Exchange>(
 /// Makes calls that change nothing until one is answered: the connection is
 /// there again.
 async fn warm<E: Exchange>(exchange: &E, near: &Handle) -> Result<(), Failure> {
-    eventually("a cut connection is replaced", async || {
-        match in_time("a repeated call", exchange.warm(near)).await? {
-            Ok(()) => Ok(Some(())),
-            Err(error) if error.kind().is_transient() => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+    repeated("a cut connection is replaced", async || {
+        exchange.warm(near).await
     })
     .await
 }
@@ -235,12 +231,20 @@ pub(super) async fn repeated<T>(
     what: &str,
     call: impl AsyncFn() -> Result<T, Error>,
 ) -> Result<T, Failure> {
-    eventually(what, async || match call().await {
+    let mut last = None;
+    let answer = eventually(what, async || match in_time(what, call()).await? {
         Ok(answer) => Ok(Some(answer)),
-        Err(error) if error.kind().is_transient() => Ok(None),
+        Err(error) if error.kind().is_transient() => {
+            last = Some(error);
+            Ok(None)
+        }
         Err(error) => Err(error.into()),
+    });
+    let answer = answer.await;
+    answer.map_err(|failure| match last {
+        Some(error) => Failure::new(format!("{failure}; the last time: {error}")),
+        None => failure,
     })
-    .await
 }
 
 async fn in_time<T>(what: &str, call: impl Future<Output = T>) -> Result<T, Failure> {
