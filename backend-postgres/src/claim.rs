@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyqueue_core::{
     ClaimRequest, ClaimedJob, Error, Kind, Operation, QueueName, Timestamp, Token,
@@ -12,7 +12,7 @@ use sqlx::postgres::PgRow;
 use crate::args::args;
 use crate::chores;
 use crate::error::Failure;
-use crate::floors::Look;
+use crate::floors::{Look, Seen};
 use crate::rows;
 use crate::statements::Statement;
 use crate::store::{Store, lock};
@@ -57,6 +57,7 @@ pub(crate) async fn claim(
         );
         store.write(operation, Statement::Claim, args).await
     };
+    let mut begun = Instant::now();
     let mut found = attempt(true).await?;
     if found
         .first()
@@ -70,14 +71,17 @@ pub(crate) async fn claim(
                 break;
             }
         }
+        begun = Instant::now();
         found = attempt(false).await?;
     }
     let failed = |failure: Failure| failure.into_error(operation);
-    if let Some(row) = found.first() {
-        lines.observe(store, rows::get(row, 0).map_err(failed)?);
-    }
+    let ended = Instant::now();
     let mut changes = Changes::default();
     let jobs = read(&found, request, &lines, &mut changes).map_err(failed)?;
+    if let Some(row) = found.first() {
+        let now = rows::get(row, 0).map_err(failed)?;
+        lines.observe(store, Seen { now, begun, ended });
+    }
     store.tell(changes);
     Ok(jobs)
 }
@@ -167,8 +171,8 @@ impl Lines {
 
     /// Notes the server's time; now and then looks how far the floors can rise,
     /// beside the call.
-    pub(crate) fn observe(&self, store: &Arc<Store>, now: i64) {
-        if lock(&store.floors).observe(now) {
+    pub(crate) fn observe(&self, store: &Arc<Store>, seen: Seen) {
+        if lock(&store.floors).observe(seen) {
             let (store, numbers) = (Arc::clone(store), self.numbers.clone());
             tokio::spawn(async move {
                 look(&store, numbers).await?;
@@ -189,15 +193,17 @@ async fn look(store: &Arc<Store>, lines: Vec<i32>) -> Result<(), Error> {
     };
     let table = format!("{}.live", store.config.schema.quoted());
     let args = args!(lines, floors, running, table);
+    let begun = Instant::now();
     let found = store.read(operation, Statement::Look, args).await?;
-    let look = read_look(&found).map_err(|failure| failure.into_error(operation))?;
+    let look = read_look(&found, begun).map_err(|failure| failure.into_error(operation))?;
     if let Some(look) = look {
         lock(&store.floors).raise(&look, base);
     }
     Ok(())
 }
 
-fn read_look(found: &[PgRow]) -> Result<Option<Look>, Failure> {
+fn read_look(found: &[PgRow], begun: Instant) -> Result<Option<Look>, Failure> {
+    let ended = Instant::now();
     let Some(first) = found.first() else {
         return Ok(None);
     };
@@ -205,7 +211,11 @@ fn read_look(found: &[PgRow]) -> Result<Option<Look>, Failure> {
         .iter()
         .map(|row| Ok((rows::get(row, 3)?, rows::get(row, 4)?)));
     Ok(Some(Look {
-        now: rows::get(first, 0)?,
+        seen: Seen {
+            now: rows::get(first, 0)?,
+            begun,
+            ended,
+        },
         stored: rows::get(first, 1)?,
         running: rows::get(first, 2)?,
         lines: lines.collect::<Result<_, Failure>>()?,

@@ -16,7 +16,9 @@
 //!   began before a moment `m`, all jobs due before `m` are stored, and a later
 //!   statement sees them. The floor is the first of those it sees, or `m`.
 //! - It stays a margin below `m`, and is given up where the server's clock has
-//!   moved against this process's by more than half of that.
+//!   moved against this process's by more than half of that. Each answer that
+//!   tells the server's time was made between two moments that are known here,
+//!   so that a slow answer is not taken for a clock that moved.
 //!
 //! PgQ and its kin reach the same by rotating and truncating tables; that cannot
 //! keep an order by priority, and waits for every reader at each turn.
@@ -28,7 +30,7 @@ use std::time::{Duration, Instant};
 const SPAN: Duration = Duration::from_millis(250);
 
 /// How far a floor stays behind, in microseconds.
-const MARGIN: i64 = 1_000_000;
+const MARGIN: i64 = 200_000;
 
 /// The most lines kept; past it they start anew.
 const CACHED: usize = 4_096;
@@ -41,9 +43,8 @@ pub(crate) const NONE: i64 = i64::MIN;
 pub(crate) struct Floors {
     lines: HashMap<i32, i64>,
     running: i64,
-    /// All jobs due before this are stored, and when and at which time of the
-    /// server that was seen.
-    stored: Option<(i64, Instant, i64)>,
+    /// All jobs due before this are stored, and when that was seen.
+    stored: Option<(i64, Seen)>,
     looked: Option<Instant>,
     /// Rises whenever all is given up.
     era: u64,
@@ -68,10 +69,32 @@ impl Default for Floors {
     }
 }
 
+/// A time of the server, and between which moments here it was read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    pub(crate) now: i64,
+    pub(crate) begun: Instant,
+    pub(crate) ended: Instant,
+}
+
+impl Seen {
+    /// Whether the server's clock has moved against this process's from `earlier`
+    /// to this, by more than so many microseconds.
+    fn moved(&self, earlier: &Self, most: i64) -> bool {
+        let micros = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        let there = self.now.saturating_sub(earlier.now);
+        // Calls may overlap: their order here is not that of the server.
+        let least = micros(self.begun.saturating_duration_since(earlier.ended))
+            .saturating_sub(micros(earlier.ended.saturating_duration_since(self.begun)));
+        let longest = micros(self.ended.saturating_duration_since(earlier.begun));
+        there < least.saturating_sub(most) || there > longest.saturating_add(most)
+    }
+}
+
 /// What a look saw.
 #[derive(Debug)]
 pub(crate) struct Look {
-    pub(crate) now: i64,
+    pub(crate) seen: Seen,
     /// All jobs due before this are stored, for a later statement to see.
     pub(crate) stored: i64,
     /// The first row of `held`, from its floor on.
@@ -93,12 +116,9 @@ impl Floors {
 
     /// Compares the clocks after a call that told the server's; true where it
     /// is time to look again.
-    pub(crate) fn observe(&mut self, now: i64) -> bool {
-        let moved = self.stored.is_some_and(|(_, at, then)| {
-            let here = i64::try_from(at.elapsed().as_micros()).unwrap_or(i64::MAX);
-            now.saturating_sub(then).abs_diff(here) > MARGIN.unsigned_abs() / 2
-        });
-        if moved {
+    pub(crate) fn observe(&mut self, seen: Seen) -> bool {
+        let most = MARGIN / 2;
+        if (self.stored).is_some_and(|(_, earlier)| seen.moved(&earlier, most)) {
             let era = self.era + 1;
             *self = Self {
                 era,
@@ -115,7 +135,7 @@ impl Floors {
     /// What is known as a look begins.
     pub(crate) fn base(&self) -> Base {
         Base {
-            stored: self.stored.map(|(stored, ..)| stored),
+            stored: self.stored.map(|(stored, _)| stored),
             era: self.era,
         }
     }
@@ -137,7 +157,7 @@ impl Floors {
             }
             self.running = floor(look.running).max(self.running);
         }
-        self.stored = Some((look.stored, Instant::now(), look.now));
+        self.stored = Some((look.stored, look.seen));
     }
 }
 
@@ -147,9 +167,18 @@ mod tests {
 
     const S: i64 = 1_000_000;
 
+    /// Seen in an instant.
+    fn seen(now: i64, at: Instant) -> Seen {
+        Seen {
+            now,
+            begun: at,
+            ended: at,
+        }
+    }
+
     fn look(now: i64, stored: i64, first: Option<i64>) -> Look {
         Look {
-            now,
+            seen: seen(now, Instant::now()),
             stored,
             running: None,
             lines: vec![(7, first)],
@@ -171,16 +200,17 @@ mod tests {
         assert_eq!(floors.of(7), 50 * S, "the first job");
         let base = floors.base();
         floors.raise(&look(100 * S, 99 * S, None), base);
+        let below = 99 * S - MARGIN;
         assert_eq!(
             floors.of(7),
-            98 * S,
+            below,
             "a margin below what was stored by the last look"
         );
         let base = floors.base();
         floors.raise(&look(100 * S, 0, Some(60 * S)), base);
-        assert_eq!(floors.of(7), 98 * S, "it never falls");
+        assert_eq!(floors.of(7), below, "it never falls");
         assert_eq!(floors.of(8), NONE);
-        assert_eq!(floors.running(), 99 * S);
+        assert_eq!(floors.running(), 100 * S - MARGIN);
     }
 
     #[test]
@@ -190,20 +220,33 @@ mod tests {
         floors.raise(&look(100 * S, 0, None), base);
         let base = floors.base();
         floors.raise(&look(100 * S, 100 * S, None), base);
-        assert_eq!(floors.of(7), -S);
+        assert_eq!(floors.of(7), -MARGIN);
     }
 
     #[test]
     fn a_clock_that_moved_gives_all_floors_up() {
+        let start = Instant::now();
+        let seen_at_start = || Look {
+            seen: seen(100 * S, start),
+            ..look(100 * S, 100 * S, None)
+        };
         let mut floors = Floors::default();
         let base = floors.base();
-        floors.raise(&look(100 * S, 100 * S, None), base);
+        floors.raise(&seen_at_start(), base);
         let base = floors.base();
-        floors.raise(&look(100 * S, 100 * S, None), base);
-        assert_eq!(floors.of(7), 99 * S);
-        floors.observe(100 * S + S / 4);
-        assert_eq!(floors.of(7), 99 * S, "within the margin");
-        floors.observe(99 * S);
+        floors.raise(&seen_at_start(), base);
+        let floor = 100 * S - MARGIN;
+        assert_eq!(floors.of(7), floor);
+        floors.observe(seen(100 * S + MARGIN / 4, start));
+        assert_eq!(floors.of(7), floor, "within the margin");
+        let slow = Seen {
+            now: 101 * S,
+            begun: start,
+            ended: start + Duration::from_secs(2),
+        };
+        floors.observe(slow);
+        assert_eq!(floors.of(7), floor, "an answer that took its time");
+        floors.observe(seen(100 * S - MARGIN, start));
         assert_eq!(floors.of(7), NONE);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyqueue_core::{
     Cursor, Error, Filter, Flow, JobId, JobRecord, Listing, Operation, Page, QueueCounts,
@@ -13,6 +14,7 @@ use uuid::Uuid;
 use crate::args::{self, args};
 use crate::claim::Lines;
 use crate::error::Failure;
+use crate::floors::Seen;
 use crate::rows;
 use crate::statements::Statement;
 use crate::store::Store;
@@ -189,12 +191,19 @@ pub(crate) async fn next_due(
     }
     let (floors, running) = lines.floors(store);
     let args = args!(lines.numbers.as_slice(), floors, running);
+    let begun = Instant::now();
     let found = store.read(operation, Statement::NextDue, args).await?;
+    let ended = Instant::now();
     let Some(row) = found.first() else {
         return Ok(None);
     };
     let read = || -> Result<_, Failure> { Ok((rows::time(row, 0)?, rows::optional_time(row, 1)?)) };
     let (now, due) = read().map_err(|failure| failure.into_error(operation))?;
-    lines.observe(store, now.as_micros());
+    let seen = Seen {
+        now: now.as_micros(),
+        begun,
+        ended,
+    };
+    lines.observe(store, seen);
     Ok(due.map(|due| due.since(now)))
 }

@@ -4,8 +4,9 @@
 -- for rows whose jobs are all gone). Jobs that are locked are being settled, extended or
 -- ended by another call: they and their row are left to the next look. A row whose jobs'
 -- leases were extended moves on to the end of the first of them. LATERAL and LIMIT have
--- each job looked up by its id: a plan made while the table was small, and kept, read
--- all of it at every look.
+-- each job looked up by its id, and what is locked is found again by its place: a join
+-- by id may be a hash join, which reads the first entry of the primary key to see whether
+-- there is one, and behind a pinned horizon that is past all dead ones.
 WITH t AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now),
 due AS MATERIALIZED (
     SELECT h.ctid AS place, h.look_at, h.worker, h.ids FROM {s}.held AS h
@@ -21,7 +22,7 @@ running AS MATERIALIZED (
 ),
 locked AS MATERIALIZED (
     SELECT j.*, running.place FROM running CROSS JOIN LATERAL (
-        SELECT * FROM {s}.live AS l
+        SELECT l.ctid AS row, l.* FROM {s}.live AS l
         WHERE l.id = running.id AND l.state = 2 AND l.look_at = running.look_at
         LIMIT 1 FOR UPDATE SKIP LOCKED
     ) AS j
@@ -32,7 +33,7 @@ over AS MATERIALIZED (
     FROM locked, t WHERE lease_until <= t.now ORDER BY lease_until LIMIT $2::int8
 ),
 rest AS MATERIALIZED (
-    SELECT locked.place, locked.id, greatest(min(locked.lease_until) OVER (
+    SELECT locked.place, locked.row, locked.id, greatest(min(locked.lease_until) OVER (
                PARTITION BY locked.place), t.now) AS next_look
     FROM locked, t WHERE NOT EXISTS (SELECT FROM over WHERE over.id = locked.id)
 ),
@@ -56,10 +57,10 @@ moved AS (
 extended AS (
     UPDATE {s}.live AS j SET look_at = rest.next_look
     FROM rest JOIN looked USING (place)
-    WHERE j.id = rest.id AND looked.whole AND looked.look_at <= (SELECT now FROM t)
+    WHERE j.ctid = rest.row AND looked.whole AND looked.look_at <= (SELECT now FROM t)
 ),
 gone AS (
-    DELETE FROM {s}.live AS j USING over WHERE j.id = over.id AND over.next <> 1
+    DELETE FROM {s}.live AS j USING over WHERE j.ctid = over.row AND over.next <> 1
 ),
 kept AS (
     INSERT INTO {s}.finished (id, finished_at, due_at, claimed_at, counter, settled_counter, ord, line,
@@ -75,7 +76,7 @@ ended_now AS (
 back AS (
     UPDATE {s}.live AS j
     SET state = 1, back = true, lease_until = NULL, look_at = NULL, worker = NULL
-    FROM over WHERE j.id = over.id AND over.next = 1
+    FROM over WHERE j.ctid = over.row AND over.next = 1
 ),
 error AS (
     INSERT INTO {s}.errors (id, counter, attempt, at, message)

@@ -2,12 +2,12 @@
 -- `scheduled`. Jobs that are locked are being claimed or cancelled.
 WITH t AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now),
 due AS MATERIALIZED (
-    SELECT j.id, j.line FROM {s}.live AS j
+    SELECT j.ctid AS place, j.id, j.line FROM {s}.live AS j
     WHERE j.later AND j.state = 0 AND j.due_at <= (SELECT now FROM t)
     ORDER BY j.due_at LIMIT $1::int8 FOR UPDATE SKIP LOCKED
 ),
 ready AS (
-    UPDATE {s}.live AS j SET state = 1, later = false FROM due WHERE j.id = due.id
+    UPDATE {s}.live AS j SET state = 1, later = false FROM due WHERE j.ctid = due.place
 ),
 counted AS (
     INSERT INTO {s}.deltas (queue, scheduled, ready)
