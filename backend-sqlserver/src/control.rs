@@ -51,7 +51,7 @@ pub(crate) async fn cancel(store: &Arc<Store>, ids: &[JobId]) -> Result<Vec<Canc
                 Ok(())
             };
             read().map_err(failed)?;
-            store.hub.tell(&changes);
+            store.tell(&changes);
         }
         open = again;
         if open.is_empty() {
@@ -100,7 +100,7 @@ pub(crate) async fn retry(store: &Arc<Store>, ids: &[JobId]) -> Result<Vec<Retri
             Ok(())
         };
         read().map_err(failed)?;
-        store.hub.tell(&changes);
+        store.tell(&changes);
     }
     let mut seen = HashSet::new();
     let answer = |id: &JobId| match answers.get(id) {
@@ -122,7 +122,7 @@ pub(crate) async fn set_flow(
     store.write(operation, Statement::SetFlow, args).await?;
     let found = store.find_queues(operation, std::slice::from_ref(queue));
     let queues = found.await?.into_iter().flatten().collect();
-    store.hub.tell(&Changes {
+    store.tell(&Changes {
         queues,
         ..Changes::default()
     });
