@@ -9,7 +9,6 @@ use anyqueue_core::{
     ProgressUpdate, QueueCounts, QueueInfo, QueueName, Retried, Settled, Settlement, Token,
     WaitRequest, async_trait,
 };
-use tokio::time::sleep;
 
 use crate::config::SqlServerConfig;
 use crate::store::Store;
@@ -18,7 +17,8 @@ use crate::{chores, claim, control, enqueue, read, settle};
 pub(crate) const NAME: &str = "sqlserver";
 
 /// A handle on a store. Clones share its connections; each handle that is
-/// opened has its own.
+/// opened has its own. All handles of a process on one store, once prepared,
+/// share one poller.
 #[derive(Debug, Clone)]
 pub struct SqlServerBackend {
     store: Arc<Store>,
@@ -142,21 +142,14 @@ impl Backend for SqlServerBackend {
     }
 
     async fn wait_for_work(&self, request: &WaitRequest) -> Result<(), Error> {
-        let wait = self.store.await_work(&request.queues);
-        tokio::select! {
-            () = wait.woken() => {}
-            () = sleep(request.timeout) => {}
-        }
+        let wait = self.store.await_work(&request.queues, request.timeout);
+        wait.await;
         Ok(())
     }
 
-    /// Returns early once, where this handle did not know the job.
+    /// Returns early once, where this process did not know the job.
     async fn wait_for_change(&self, ids: &[JobId], timeout: Duration) -> Result<(), Error> {
-        let wait = self.store.await_change(ids);
-        tokio::select! {
-            () = wait.woken() => {}
-            () = sleep(timeout) => {}
-        }
+        self.store.await_change(ids, timeout).await;
         Ok(())
     }
 }

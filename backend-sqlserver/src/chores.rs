@@ -154,7 +154,7 @@ pub(crate) async fn expire(
     };
     read().map_err(|failure| failure.into_error(operation))?;
     done.more = seen >= bound;
-    store.hub.tell(&changes);
+    store.tell(&changes);
     Ok(done)
 }
 
@@ -172,7 +172,7 @@ async fn promote(store: &Arc<Store>, bound: u32) -> Result<u64, Error> {
         Ok(())
     };
     read().map_err(|failure| failure.into_error(operation))?;
-    store.hub.tell(&changes);
+    store.tell(&changes);
     Ok(changes.jobs.len() as u64)
 }
 
@@ -187,7 +187,7 @@ async fn purge(store: &Arc<Store>, state: State, kept: Duration, bound: u32) -> 
         jobs,
         ..Changes::default()
     };
-    store.hub.tell(&changes);
+    store.tell(&changes);
     Ok(changes.jobs.len() as u64)
 }
 

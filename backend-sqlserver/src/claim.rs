@@ -55,9 +55,9 @@ pub(crate) async fn claim(
     }
     let mut changes = Changes::default();
     let jobs = read(&found, request, &lines, &mut changes).map_err(failed)?;
-    store.hub.tell(&changes);
+    store.tell(&changes);
     if jobs.is_empty() {
-        store.hub.claimed_in_vain(&request.queues);
+        store.claimed_in_vain(&request.queues);
     }
     Ok(jobs)
 }

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use anyqueue_core::{Cancelled, Error, Flow, JobId, Operation, QueueName, Retried, State};
+use anyqueue_core::{
+    Cancelled, Error, ErrorKind, Flow, JobId, Operation, QueueName, Retried, State,
+};
 
 use crate::args::{args, ids as id_rows, json, text};
 use crate::error::Failure;
@@ -51,12 +53,15 @@ pub(crate) async fn cancel(store: &Arc<Store>, ids: &[JobId]) -> Result<Vec<Canc
                 Ok(())
             };
             read().map_err(failed)?;
-            store.hub.tell(&changes);
+            store.tell(&changes);
         }
         open = again;
         if open.is_empty() {
             break;
         }
+    }
+    if !open.is_empty() {
+        return Err(restless(operation));
     }
     let answer = |id| answers.get(id).copied().unwrap_or(Cancelled::NotFound);
     Ok(ids.iter().map(answer).collect())
@@ -64,43 +69,58 @@ pub(crate) async fn cancel(store: &Arc<Store>, ids: &[JobId]) -> Result<Vec<Canc
 
 /// Runs ended jobs again; the law is [`Backend::retry`](anyqueue_core::Backend).
 ///
-/// One round trip for up to 1,000 jobs.
+/// One round trip for up to 1,000 jobs. The states of those that are not among them
+/// are read by a second statement: a job that this finds ended has ended between the
+/// two, and is looked for again, as in [`cancel`].
 pub(crate) async fn retry(store: &Arc<Store>, ids: &[JobId]) -> Result<Vec<Retried>, Error> {
     let operation = Operation::Retry;
     let failed = |failure: Failure| failure.into_error(operation);
     let mut answers: HashMap<JobId, Retried> = HashMap::new();
-    let mut known = HashSet::new();
-    let order: Vec<JobId> = ids.iter().copied().filter(|id| known.insert(*id)).collect();
-    for (nth, part) in order.chunks(MOST).enumerate() {
-        // In the order in which all calls lock jobs.
-        let mut sorted: Vec<(JobId, usize)> = part.iter().copied().zip(nth * MOST..).collect();
-        sorted.sort_unstable();
-        let rows: Vec<_> = sorted
-            .iter()
-            .map(|(id, place)| (text(*id), place))
-            .collect();
-        let args = args!(json(&rows).map_err(failed)?, fastrand::i64(..));
-        let found = store.write(operation, Statement::Retry, args).await?;
-        let mut changes = Changes::default();
-        let mut read = || -> Result<(), Failure> {
-            for row in found.first().into_iter().flatten() {
-                let (id, holder) = (rows::id(row, 0)?, rows::id(row, 1)?);
-                if holder != id {
-                    answers.insert(id, Retried::Existing(holder));
-                    continue;
+    let mut places: HashMap<JobId, usize> = HashMap::new();
+    for (place, id) in ids.iter().enumerate() {
+        places.entry(*id).or_insert(place);
+    }
+    // In the order in which all calls lock jobs.
+    let mut open: Vec<JobId> = places.keys().copied().collect();
+    open.sort_unstable();
+    for _ in 0..LOOKS {
+        let mut again = Vec::new();
+        for part in open.chunks(MOST) {
+            let rows: Vec<_> = part.iter().map(|id| (text(*id), places[id])).collect();
+            let args = args!(json(&rows).map_err(failed)?, fastrand::i64(..));
+            let found = store.write(operation, Statement::Retry, args).await?;
+            let mut changes = Changes::default();
+            let mut read = || -> Result<(), Failure> {
+                for row in found.first().into_iter().flatten() {
+                    let (id, holder) = (rows::id(row, 0)?, rows::id(row, 1)?);
+                    if holder != id {
+                        answers.insert(id, Retried::Existing(holder));
+                        continue;
+                    }
+                    answers.insert(id, Retried::Ready);
+                    changes.jobs.push(id);
+                    changes.line(rows::int(row, 2)?);
                 }
-                answers.insert(id, Retried::Ready);
-                changes.jobs.push(id);
-                changes.line(rows::int(row, 2)?);
-            }
-            for row in found.iter().skip(1).flatten() {
-                let (id, state) = (rows::id(row, 0)?, rows::state(row, 1)?);
-                answers.entry(id).or_insert(Retried::NotEnded(state));
-            }
-            Ok(())
-        };
-        read().map_err(failed)?;
-        store.hub.tell(&changes);
+                for row in found.iter().skip(1).flatten() {
+                    let (id, state) = (rows::id(row, 0)?, rows::state(row, 1)?);
+                    match state {
+                        _ if answers.contains_key(&id) => {}
+                        State::Failed | State::Cancelled => again.push(id),
+                        state => drop(answers.insert(id, Retried::NotEnded(state))),
+                    }
+                }
+                Ok(())
+            };
+            read().map_err(failed)?;
+            store.tell(&changes);
+        }
+        open = again;
+        if open.is_empty() {
+            break;
+        }
+    }
+    if !open.is_empty() {
+        return Err(restless(operation));
     }
     let mut seen = HashSet::new();
     let answer = |id: &JobId| match answers.get(id) {
@@ -109,6 +129,12 @@ pub(crate) async fn retry(store: &Arc<Store>, ids: &[JobId]) -> Result<Vec<Retri
         None => Retried::NotFound,
     };
     Ok(ids.iter().map(answer).collect())
+}
+
+/// A job was somewhere else at every look. Others may be done already.
+fn restless(operation: Operation) -> Error {
+    let message = "a job is ended and run again by others all the time";
+    Failure::new(ErrorKind::Unknown, message).into_error(operation)
 }
 
 /// Opens or pauses a queue.
@@ -122,7 +148,7 @@ pub(crate) async fn set_flow(
     store.write(operation, Statement::SetFlow, args).await?;
     let found = store.find_queues(operation, std::slice::from_ref(queue));
     let queues = found.await?.into_iter().flatten().collect();
-    store.hub.tell(&Changes {
+    store.tell(&Changes {
         queues,
         ..Changes::default()
     });

@@ -39,7 +39,7 @@ pub(crate) async fn enqueue(store: &Arc<Store>, jobs: &[NewJob]) -> Result<Vec<E
         .zip(found)
         .map(|(part, rows)| answers(part, &rows));
     let answers = answers.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    store.hub.tell(&Changes {
+    store.tell(&Changes {
         queues: queues.into_values().collect(),
         active: true,
         ..Changes::default()

@@ -97,6 +97,7 @@ mod config;
 mod control;
 mod enqueue;
 mod error;
+mod poller;
 mod pool;
 mod read;
 mod rows;

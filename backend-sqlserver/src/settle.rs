@@ -74,7 +74,7 @@ pub(crate) async fn progress(
             }
         }
     }
-    store.hub.tell(&changes);
+    store.tell(&changes);
     Ok(answers)
 }
 
@@ -99,7 +99,7 @@ pub(crate) async fn settle(
     for (round, found) in rounds.iter().zip(&found) {
         answer(&mut answers, settlements, round, found, &mut changes).map_err(failed)?;
     }
-    store.hub.tell(&changes);
+    store.tell(&changes);
     Ok(answers)
 }
 

@@ -21,13 +21,13 @@ statements! {
     Cancel "cancel",
     Claim "claim",
     Due "due",
-    Durability "durability",
     Enqueue "enqueue",
     Expire "expire",
     Fold "fold",
     Forget "forget",
     Get "get",
     Heartbeat "heartbeat",
+    Judge "judge",
     KeysOver "keys_over",
     ListAll "list_all",
     ListFew "list_few",
@@ -96,7 +96,7 @@ mod tests {
         let known: BTreeSet<String> = known.chain(["session".to_owned()]).collect();
         assert_eq!(files, known);
         let sources = [
-            "chores", "claim", "control", "enqueue", "read", "settle", "store", "wake", "within",
+            "chores", "claim", "control", "enqueue", "poller", "read", "settle", "store", "within",
         ];
         let sources: String = sources
             .iter()

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyqueue_core::{Durability, Error, ErrorKind, Operation, QueueName, WorkerId};
@@ -12,6 +12,7 @@ use tiberius::{Query, Row};
 use crate::args::{Param, args, json};
 use crate::config::SqlServerConfig;
 use crate::error::{Again, Failure};
+use crate::poller::Key;
 use crate::pool::{Connection, Pool, rows_of};
 use crate::rows;
 use crate::schema;
@@ -42,7 +43,9 @@ pub(crate) struct Store {
     statements: Statements,
     pool: Pool,
     names: Mutex<Names>,
-    pub(crate) hub: Hub,
+    /// Shared by all handles on this store once it is prepared; until then, this
+    /// handle's own where it is needed.
+    pub(crate) hub: OnceLock<Arc<Hub>>,
     durability: AtomicU8,
     writes: AtomicU64,
 }
@@ -69,7 +72,7 @@ impl Store {
             pool: Pool::new(Arc::clone(&config)),
             config,
             names: Mutex::default(),
-            hub: Hub::default(),
+            hub: OnceLock::new(),
             durability: AtomicU8::new(2),
             writes: AtomicU64::new(0),
         }
@@ -83,17 +86,28 @@ impl Store {
         }
     }
 
+    /// Who waits in this process.
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        self.hub.get_or_init(Arc::default)
+    }
+
     /// Judges the durability from the database's live settings. With delayed
     /// durability forced, a commit is acknowledged before its log is written: a
-    /// crash of the server loses the latest ones.
+    /// crash of the server loses the latest ones. Finds the hub of the handles
+    /// that reach the store as this one does.
     pub(crate) async fn judge(&self, operation: Operation) -> Result<(), Error> {
-        let found = self.read(operation, Statement::Durability, args!()).await?;
-        let delayed = found.first().and_then(|rows| rows.first());
-        let delayed = delayed.map(|row| rows::int(row, 0)).transpose();
-        let delayed = delayed.map_err(|failure| failure.into_error(operation))?;
-        let class = if delayed == Some(2) { 0 } else { 2 };
-        self.durability.store(class, Ordering::Relaxed);
-        Ok(())
+        let found = self.read(operation, Statement::Judge, args!()).await?;
+        let read = || -> Result<(), Failure> {
+            let row = found.first().and_then(|rows| rows.first());
+            let row = row.ok_or_else(|| Failure::corrupt("database's row"))?;
+            let class = if rows::int(row, 0)? == 2 { 0 } else { 2 };
+            self.durability.store(class, Ordering::Relaxed);
+            let login = rows::text(row, 1)?.unwrap_or_default();
+            self.hub
+                .get_or_init(|| Hub::shared(Key::new(&self.config, login)));
+            Ok(())
+        };
+        read().map_err(|failure| failure.into_error(operation))
     }
 
     /// Brings the tables to this version.

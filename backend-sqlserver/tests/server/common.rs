@@ -1,7 +1,9 @@
 //! A schema of one test, and how tests are run.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 pub(crate) use anyqueue_conformance_tests::calls::{
@@ -161,4 +163,18 @@ impl Drop for Place {
 /// ends where the answer would begin.
 pub(crate) fn lose_answers(proxy: &Proxy) {
     proxy.flow(Way::ToClient, Flow::Cut);
+}
+
+/// Polls the call this often, each time it asks for it, and drops it.
+pub(crate) async fn dropped_after<T>(polls: usize, call: impl Future<Output = T>) -> Option<T> {
+    let mut call = pin!(call);
+    let mut left = polls;
+    std::future::poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        call.as_mut().poll(cx).map(Some)
+    })
+    .await
 }

@@ -1,31 +1,15 @@
 //! Futures dropped at any await leave no connection in a transaction, and the
 //! pool usable.
 
-use std::future::Future;
-use std::pin::pin;
-use std::task::Poll;
-
 use anyqueue_core::{Backend as _, Filter, MaintainLimits, Outcome, Page, Settlement, State};
 use anyqueue_sqlserver::SqlServerBackend;
 
-use crate::common::{HANG, LONG, Place, claim, complete, counts, created, jobs, request, tests};
+use crate::common::{
+    HANG, LONG, Place, claim, complete, counts, created, dropped_after, jobs, request, tests,
+};
 
 tests! {
     no_call_leaves_a_connection_behind
-}
-
-/// Polls the call this often, each time it asks for it, and drops it.
-async fn dropped_after<T>(polls: usize, call: impl Future<Output = T>) -> Option<T> {
-    let mut call = pin!(call);
-    let mut left = polls;
-    std::future::poll_fn(|cx| {
-        if left == 0 {
-            return Poll::Ready(None);
-        }
-        left -= 1;
-        call.as_mut().poll(cx).map(Some)
-    })
-    .await
 }
 
 async fn no_call_leaves_a_connection_behind() {

@@ -1,7 +1,8 @@
 //! What the suite does not ask of every backend, against the server that
 //! `ANYQUEUE_TEST_SQLSERVER_URL` names: calls inside the application's own
-//! transaction, lost connections, dropped calls, many processes, idle load, and
-//! what is refused at the start. Shown as ignored where it is not set.
+//! transaction, one poller, lost connections, dropped calls, many processes,
+//! idle load, and what is refused at the start. Shown as ignored where it is not
+//! set.
 
 mod common;
 mod drain;
@@ -10,6 +11,7 @@ mod faults;
 mod idle;
 mod locks;
 mod opening;
+mod poller;
 mod transaction;
 
 use std::process::ExitCode;
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
         drops::tests(),
         drain::tests(),
         idle::tests(),
+        poller::tests(),
         locks::tests(),
         opening::tests(),
     ];

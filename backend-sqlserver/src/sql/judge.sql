@@ -1,0 +1,5 @@
+-- What a handle is told at its start: whether this database acknowledges commits before they
+-- are on stable storage (2: FORCED, for all commits; 1, ALLOWED, is for those that ask for it,
+-- which none here does), and who it is to the server. A database's own row is there for all.
+SELECT CAST(d.delayed_durability AS int) AS delayed, ORIGINAL_LOGIN() AS login
+FROM sys.databases AS d WHERE d.name = DB_NAME();
