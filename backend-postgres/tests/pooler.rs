@@ -10,28 +10,20 @@ use std::sync::Arc;
 use anyqueue_conformance_tests::faults::servers::PgBouncer;
 use anyqueue_conformance_tests::{Fixture, Requirement, run};
 use anyqueue_core::{Backend, Error, async_trait};
-use anyqueue_postgres::sqlx::{
-    AssertSqlSafe, Connection as _, PgConnection, SqlSafeStr as _, raw_sql,
-};
+use anyqueue_postgres::sqlx::postgres::PgConnectOptions;
 use anyqueue_postgres::{Pooler, PostgresBackend, PostgresConfig, Schema};
-
-const URL: &str = "ANYQUEUE_TEST_POSTGRES_URL";
 
 struct Pooled(Option<PgBouncer>);
 
-fn direct() -> PostgresConfig {
-    PostgresConfig::from_url(&std::env::var(URL).unwrap_or_default()).expect("the test's URL")
+fn direct() -> PgConnectOptions {
+    common::config("direct").expect("the test's URL").connect
 }
 
 impl Pooled {
     fn config(&self, store: &str) -> Result<PostgresConfig, Error> {
         let bouncer = self.0.as_ref().expect("it runs where the suite does");
         // Read from a URL, as an application gives it.
-        let database = direct()
-            .connect
-            .get_database()
-            .unwrap_or_default()
-            .to_owned();
+        let database = direct().get_database().unwrap_or_default().to_owned();
         let mut config = PostgresConfig::from_url(&format!(
             "postgres://application@127.0.0.1:{}/{database}?pooler=transaction&pool=4",
             bouncer.port()
@@ -49,10 +41,7 @@ impl Fixture for Pooled {
     }
 
     fn requirement(&self) -> Requirement {
-        match std::env::var_os("CI") {
-            Some(_) => Requirement::Required,
-            None => Requirement::where_set(URL),
-        }
+        Requirement::where_set_or_in_ci(common::URL)
     }
 
     async fn open(&self, store: &str) -> Result<Arc<dyn Backend>, Error> {
@@ -60,23 +49,15 @@ impl Fixture for Pooled {
     }
 
     async fn remove(&self, store: &str) {
-        let mut conn = PgConnection::connect_with(&direct().connect)
-            .await
-            .expect("a connection");
-        let drop = AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {store} CASCADE")).into_sql_str();
-        // A handle's last look, made in the background, may be under way.
-        while let Err(error) = raw_sql(drop.clone()).execute(&mut conn).await {
-            let code = error.as_database_error().and_then(|error| error.code());
-            assert_eq!(code.as_deref(), Some("40P01"), "the schema goes: {error}");
-        }
+        common::remove(store).await;
     }
 }
 
 fn main() -> ExitCode {
-    let there = std::env::var_os(URL).is_some();
+    let there = std::env::var_os(common::URL).is_some();
     let bouncer = there.then(|| {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let server = common::connection_string(&direct().connect);
+        let server = common::connection_string(&direct());
         let bouncer = runtime.block_on(PgBouncer::to(&server, 4));
         bouncer.expect("a PgBouncer")
     });

@@ -37,10 +37,7 @@ impl Fixture for Broker {
     }
 
     fn requirement(&self) -> Requirement {
-        match std::env::var_os("CI") {
-            Some(_) => Requirement::Required,
-            None => Requirement::where_set(URL),
-        }
+        Requirement::where_set_or_in_ci(URL)
     }
 
     async fn open(&self, store: &str) -> Result<Arc<dyn Backend>, Error> {

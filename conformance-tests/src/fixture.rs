@@ -53,4 +53,13 @@ impl Requirement {
             None => Self::NotRun(format!("{variable} is not set")),
         }
     }
+
+    /// As [`where_set`](Self::where_set), and required wherever `CI` is set: a run
+    /// of CI without the server must not look like one that passed.
+    pub fn where_set_or_in_ci(variable: &str) -> Self {
+        match std::env::var_os("CI") {
+            Some(_) => Self::Required,
+            None => Self::where_set(variable),
+        }
+    }
 }

@@ -7,15 +7,42 @@ use std::time::Duration;
 pub(crate) use anyqueue_conformance_tests::calls::{
     LONG, claim, complete, count, counts, created, jobs, request, result,
 };
-use anyqueue_core::Backend as _;
+use anyqueue_core::{Backend as _, Error};
 use anyqueue_postgres::sqlx::postgres::PgConnectOptions;
-use anyqueue_postgres::sqlx::{AssertSqlSafe, Connection as _, PgConnection, raw_sql};
+use anyqueue_postgres::sqlx::{
+    AssertSqlSafe, Connection as _, PgConnection, SqlSafeStr as _, raw_sql,
+};
 use anyqueue_postgres::{PostgresBackend, PostgresConfig, Schema};
 
-const URL: &str = "ANYQUEUE_TEST_POSTGRES_URL";
+pub(crate) const URL: &str = "ANYQUEUE_TEST_POSTGRES_URL";
+
+/// The most connections of a handle.
+pub(crate) const POOL: u32 = 4;
 
 /// A generous bound that only tells a hang from a result.
 pub(crate) const HANG: Duration = Duration::from_secs(60);
+
+/// A store on the server for tests.
+pub(crate) fn config(store: &str) -> Result<PostgresConfig, Error> {
+    let mut config = PostgresConfig::from_url(&std::env::var(URL).unwrap_or_default())?;
+    config.schema = Schema::new(store)?;
+    config.pool = POOL;
+    Ok(config)
+}
+
+/// Removes a store from it.
+pub(crate) async fn remove(store: &str) {
+    let connect = config(store).expect("it was opened").connect;
+    let mut conn = PgConnection::connect_with(&connect)
+        .await
+        .expect("a connection");
+    let drop = AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {store} CASCADE")).into_sql_str();
+    // A handle's last look, made in the background, may be under way.
+    while let Err(error) = raw_sql(drop.clone()).execute(&mut conn).await {
+        let code = error.as_database_error().and_then(|error| error.code());
+        assert_eq!(code.as_deref(), Some("40P01"), "the schema goes: {error}");
+    }
+}
 
 /// A schema of one test on the server for tests.
 pub(crate) struct Place {
@@ -25,16 +52,16 @@ pub(crate) struct Place {
 impl Place {
     /// A missing server is a failure: nothing was shown.
     pub(crate) fn new() -> Self {
-        let Ok(url) = std::env::var(URL) else {
-            panic!("{URL} is not set; `scripts/servers up postgres` starts a server");
-        };
+        assert!(
+            std::env::var_os(URL).is_some(),
+            "{URL} is not set; `scripts/servers up postgres` starts a server"
+        );
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let mut config = PostgresConfig::from_url(&url).unwrap();
-        let name = format!("test_{}_{number}", std::process::id());
-        config.schema = Schema::new(name).unwrap();
-        config.pool = 4;
-        Self { config }
+        let store = format!("test_{}_{number}", std::process::id());
+        Self {
+            config: config(&store).unwrap(),
+        }
     }
 
     /// A prepared store in it.
