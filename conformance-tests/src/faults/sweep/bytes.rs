@@ -139,16 +139,21 @@ async fn sweep_of<E: Exchange>(
     repeated("a handle is prepared", async || near.prepare().await).await?;
     let mut exchange = E::begin(&near, &other).await?;
 
-    let mut length = 0;
-    for round in 0..6 {
-        exchange.ready(&near, &other).await?;
+    // A handle whose next call has such a start.
+    let started = async |near: Handle, exchange: &E| {
         if start == Start::Cold {
             // What the former handle would say at its end is not counted.
             proxy.cut();
-            near = handle(proxy.port()).await?;
-        } else {
-            warm(&exchange, &near).await?;
+            return handle(proxy.port()).await;
         }
+        warm(exchange, &near).await?;
+        Ok(near)
+    };
+
+    let mut length = 0;
+    for round in 0..6 {
+        exchange.ready(&near, &other).await?;
+        near = started(near, &exchange).await?;
         let before = proxy.carried();
         let answered = exchange.call(&near).await;
         // The first ones make what later ones find.
@@ -173,13 +178,7 @@ async fn sweep_of<E: Exchange>(
     for bytes in cuts.of(length, start) {
         *at = Some(bytes);
         exchange.ready(&near, &other).await?;
-        if start == Start::Cold {
-            // What the former handle would say at its end is not counted.
-            proxy.cut();
-            near = handle(proxy.port()).await?;
-        } else {
-            warm(&exchange, &near).await?;
-        }
+        near = started(near, &exchange).await?;
         proxy.cut_after(way, bytes);
         let answered = in_time(E::NAME, exchange.call(&near)).await?;
         swept.calls += 1;
