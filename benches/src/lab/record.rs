@@ -48,6 +48,28 @@ impl Record {
     pub(crate) fn rate(&self) -> f64 {
         self.jobs as f64 / self.seconds / 1_000.0
     }
+
+    /// A drain on Redis that took a second.
+    #[cfg(test)]
+    pub(super) fn of_drain(name: &str, settings: &str, round: usize, jobs: usize) -> Self {
+        Self {
+            store: "redis".to_owned(),
+            name: name.to_owned(),
+            settings: settings.to_owned(),
+            measure: "drain".to_owned(),
+            asked: "drain".to_owned(),
+            payload: super::PAYLOAD,
+            backlog: 0,
+            round,
+            jobs,
+            seconds: 1.0,
+            milliseconds: Vec::new(),
+            client: Used::default(),
+            server: Used::default(),
+            others: 0.0,
+            error: None,
+        }
+    }
 }
 
 /// Where the results are.

@@ -30,7 +30,7 @@ pub(crate) struct Row<'a> {
     records: Vec<&'a Record>,
 }
 
-impl Row<'_> {
+impl<'a> Row<'a> {
     pub(crate) fn label(&self) -> String {
         match self.who.best {
             Some(_) => format!("{}, {}", self.who.name, self.settings),
@@ -39,7 +39,7 @@ impl Row<'_> {
     }
 
     /// The rounds of a span.
-    fn of(&self, measure: &str, payload: usize, backlog: usize) -> Vec<&Record> {
+    pub(super) fn of(&self, measure: &str, payload: usize, backlog: usize) -> Vec<&'a Record> {
         let all = self.records.iter().copied();
         all.filter(|r| r.error.is_none() && r.measure == measure)
             .filter(|r| r.payload == payload && r.backlog == backlog)
@@ -378,35 +378,18 @@ pub(super) fn cell(spread: Option<Spread>, digits: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::record::Used;
-
-    fn record(round: usize, jobs: usize, error: Option<&str>) -> Record {
-        Record {
-            store: "redis".to_owned(),
-            name: "BullMQ".to_owned(),
-            settings: "best".to_owned(),
-            measure: "drain".to_owned(),
-            asked: "drain".to_owned(),
-            payload: SMALL,
-            backlog: 0,
-            round,
-            jobs,
-            seconds: 1.0,
-            milliseconds: Vec::new(),
-            client: Used::default(),
-            server: Used::default(),
-            others: 0.0,
-            error: error.map(str::to_owned),
-        }
-    }
 
     #[test]
     fn a_row_shows_median_and_range_and_what_failed() {
+        let record = |round, jobs| Record::of_drain("BullMQ", "best", round, jobs);
         let records = [
-            record(1, 1_000, None),
-            record(2, 9_000, None),
-            record(3, 2_000, None),
-            record(4, 0, Some("it fell")),
+            record(1, 1_000),
+            record(2, 9_000),
+            record(3, 2_000),
+            Record {
+                error: Some("it fell".to_owned()),
+                ..record(4, 0)
+            },
         ];
         let rows = rows(&records, "redis");
         let mut text = String::new();
