@@ -2,15 +2,7 @@
 import { Logger, makeWorkerUtils, run as startWorker } from 'graphile-worker';
 import pg from 'pg';
 import { run } from '../protocol.js';
-
-// Those of the fastest figure in its manual.
-const FASTEST = {
-  concurrentJobs: 24,
-  maxPoolSize: 25,
-  localQueue: { size: 500 },
-  completeJobBatchDelay: 0,
-  failJobBatchDelay: 0,
-};
+import { FASTEST } from './fastest.js';
 
 await run(async ({ url: connectionString, best }) => {
   const logger = new Logger(() => () => {});

@@ -7,6 +7,7 @@
 import { fork } from 'node:child_process';
 import { Logger, makeWorkerUtils, run as start } from 'graphile-worker';
 import pg from 'pg';
+import { FASTEST } from './fastest.js';
 
 const JOBS = 100_000;
 const JOBS_AT_DEFAULTS = 5_000;
@@ -15,13 +16,6 @@ const connectionString = process.env.ANYQUEUE_TEST_POSTGRES_URL;
 if (!connectionString) throw new Error('ANYQUEUE_TEST_POSTGRES_URL is not set: scripts/servers up postgres');
 
 const silent = new Logger(() => () => {});
-const FASTEST = {
-  concurrentJobs: 24,
-  maxPoolSize: 25,
-  localQueue: { size: 500 },
-  completeJobBatchDelay: 0,
-  failJobBatchDelay: 0,
-};
 
 /** A process of workers: says when it is ready and how many jobs it has run. */
 async function child(settings) {
