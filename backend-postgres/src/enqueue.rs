@@ -59,7 +59,11 @@ pub(crate) async fn enqueue(store: &Arc<Store>, jobs: &[NewJob]) -> Result<Vec<E
 
 async fn one(store: &Arc<Store>, batch: &Batch<'_>) -> Result<Vec<Enqueued>, Failure> {
     if !batch.keyed {
-        match store.try_write(Statement::Enqueue, batch.args()?).await {
+        let (statement, args) = match batch.args_alike() {
+            Some(args) => (Statement::EnqueueAlike, args),
+            None => (Statement::Enqueue, batch.args()?),
+        };
+        match store.try_write(statement, args).await {
             Ok(_) => return answers(batch.all, &[]),
             Err(failure) if failure.taken => {}
             Err(failure) => return Err(failure),
@@ -177,6 +181,30 @@ impl<'a> Batch<'a> {
         self.templates.iter().map(|(job, _)| value(job)).collect()
     }
 
+    /// The parameters of `enqueue_alike.sql`, where that can store the jobs.
+    fn args_alike(&self) -> Option<PgArguments> {
+        let [(common, queue)] = self.templates.as_slice() else {
+            return None;
+        };
+        let delay = delay(common)?;
+        if self.keyed || !common.tags.is_empty() {
+            return None;
+        }
+        Some(args!(
+            self.column(|job| Uuid::from(job.id)),
+            self.column(|job| job.payload.as_str()),
+            self.column(size),
+            self.jobs.iter().map(|item| item.place).collect::<Vec<_>>(),
+            unless_empty(self.column(|job| job.trace.as_ref().map(|trace| trace.as_str()))),
+            *queue,
+            max_attempts(common),
+            i16::from(common.priority.as_u8()),
+            common.kind.as_str(),
+            common.retry.backoff.to_stored(),
+            delay,
+        ))
+    }
+
     /// The parameters of `enqueue.sql`.
     pub(crate) fn args(&self) -> Result<PgArguments, Failure> {
         let policy = |job: &NewJob| {
@@ -192,16 +220,10 @@ impl<'a> Batch<'a> {
         };
         let policies: Vec<_> = self.common(policy).into_iter().collect::<Result<_, _>>()?;
         let all_tags: Vec<_> = self.common(tags).into_iter().collect::<Result<_, _>>()?;
-        let delay = |job: &NewJob| match job.schedule {
-            Schedule::Now => Some(0),
-            Schedule::After(delay) => Some(rows::span(delay)),
-            Schedule::At(_) => None,
-        };
         let at = |job: &NewJob| match job.schedule {
             Schedule::At(time) => Some(time.as_micros()),
             _ => None,
         };
-        let attempts = |job: &NewJob| i32::try_from(job.retry.max_attempts).unwrap_or(i32::MAX);
         let mut labels: Vec<(&str, Uuid)> = Vec::new();
         for Item { job, .. } in &self.jobs {
             labels.extend(job.tags.iter().map(|tag| (tag.as_str(), job.id.into())));
@@ -223,7 +245,7 @@ impl<'a> Batch<'a> {
                 .map(|(_, queue)| *queue)
                 .collect::<Vec<_>>(),
             self.common(|job| i16::from(job.priority.as_u8())),
-            self.common(attempts),
+            self.common(max_attempts),
             self.common(|job| {
                 let policy = job.unique.as_ref().map(|unique| unique.policy);
                 policy == Some(UniquePolicy::WhileUnfinished)
@@ -249,6 +271,25 @@ impl<'a> Batch<'a> {
         args::add(&mut args, self.common(period));
         Ok(args)
     }
+}
+
+/// How long after its enqueue a job is due, in microseconds; `None` where it names the
+/// moment.
+fn delay(job: &NewJob) -> Option<i64> {
+    match job.schedule {
+        Schedule::Now => Some(0),
+        Schedule::After(delay) => Some(rows::span(delay)),
+        Schedule::At(_) => None,
+    }
+}
+
+fn max_attempts(job: &NewJob) -> i32 {
+    i32::try_from(job.retry.max_attempts).unwrap_or(i32::MAX)
+}
+
+/// The bytes of its payload.
+fn size(job: &NewJob) -> i32 {
+    i32::try_from(job.payload.as_str().len()).unwrap_or(i32::MAX)
 }
 
 /// Whether two jobs differ only in what is given for each: id, payload, unique

@@ -21,6 +21,7 @@ statements! {
     Durability "durability",
     End "end",
     Enqueue "enqueue",
+    EnqueueAlike "enqueue_alike",
     EnqueueKnown "enqueue_known",
     Expire "expire",
     Fold "fold",

@@ -23,6 +23,8 @@ pub(crate) type Spans = Result<Vec<f64>, Failure>;
 /// Jobs of a bare batch, also of ours where we choose it.
 pub(crate) const BATCH: usize = 500;
 
+pub(crate) use postgres::INSERTED;
+
 /// A table, list or queue of jobs without anything else.
 #[async_trait]
 pub(crate) trait Bare: Send {

@@ -16,7 +16,7 @@ use super::{BATCH, Bare, Failure, Round, payload};
 const CONNECTIONS: usize = 4;
 
 /// Jobs of an insert.
-const INSERTED: usize = 1_000;
+pub(crate) const INSERTED: usize = 1_000;
 
 const TABLE: &str = "
     DROP SCHEMA IF EXISTS bare CASCADE;

@@ -22,10 +22,13 @@ async fn noop(job: Noop, _: JobContext) -> Result<(), JobError> {
     Ok(())
 }
 
+/// Enqueues this many jobs a call.
 #[derive(Clone)]
-struct Ours(Client);
+struct Ours<const BATCH: usize>(Client);
 
-impl Peer for Ours {
+impl<const BATCH: usize> Peer for Ours<BATCH> {
+    const BATCH: usize = BATCH;
+
     async fn enqueue(&self, texts: Vec<String>) -> Result<(), Failure> {
         let jobs: Vec<NewJob> = texts
             .into_iter()
@@ -57,7 +60,12 @@ impl Peer for Ours {
 pub(crate) async fn child(kind: &str) -> Result<(), Failure> {
     if kind == "ours" {
         let args = Args::read(2)?;
-        return run(&args, &Ours(Client::connect(&args.url).await?)).await;
+        let client = Client::connect(&args.url).await?;
+        // As many as the bare loop of the same store.
+        return match args.url.starts_with("postgres") {
+            true => run(&args, &Ours::<{ bare::INSERTED }>(client)).await,
+            false => run(&args, &Ours::<{ bare::BATCH }>(client)).await,
+        };
     }
     let store = std::env::args().nth(3).ok_or("raw of which store?")?;
     let args = Args::read(3)?;
