@@ -39,14 +39,16 @@ BEGIN
         FROM @job AS w WHERE w.keyed = 1
     ) AS f
     WHERE f.nth = 1 AND NOT EXISTS (
-        SELECT 1 FROM {s}.keys AS k WITH (UPDLOCK, HOLDLOCK, ROWLOCK)
+        SELECT 1 FROM {s}.keys AS k WITH (UPDLOCK, HOLDLOCK, ROWLOCK, FORCESEEK)
         WHERE k.queue = f.queue AND k.ukey = f.unique_key)
-    ORDER BY f.queue, f.unique_key;
+    ORDER BY f.queue, f.unique_key
+    OPTION (LOOP JOIN);
     UPDATE w
     SET holder = k.id
     FROM @job AS w
     JOIN {s}.keys AS k WITH (READCOMMITTEDLOCK, ROWLOCK) ON k.queue = w.line / 4 AND k.ukey = w.unique_key
-    WHERE w.keyed = 1;
+    WHERE w.keyed = 1
+    OPTION (FORCE ORDER, LOOP JOIN);
 END;
 UPDATE q
 SET was = q.state, state = 1, attempt = 0, flagged = 0, due_at = @now, ord = w.place, finished_at = NULL,
