@@ -65,6 +65,14 @@ impl Failure {
         }
     }
 
+    /// The server took nothing more of what was sent.
+    pub(crate) fn stalled() -> Self {
+        Self {
+            lost: true,
+            ..Self::unreachable(&std::io::ErrorKind::TimedOut.into())
+        }
+    }
+
     /// No connection became free in time.
     pub(crate) fn busy() -> Self {
         let message = "no connection within the time; the server is not there, or `pool` is too \

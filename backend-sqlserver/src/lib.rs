@@ -97,6 +97,7 @@ mod config;
 mod control;
 mod enqueue;
 mod error;
+mod load;
 mod poller;
 mod pool;
 mod read;

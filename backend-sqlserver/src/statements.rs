@@ -22,6 +22,7 @@ statements! {
     Claim "claim",
     Due "due",
     Enqueue "enqueue",
+    EnqueueMany "enqueue_many",
     Expire "expire",
     Fold "fold",
     Forget "forget",
@@ -32,6 +33,7 @@ statements! {
     ListAll "list_all",
     ListFew "list_few",
     ListTagged "list_tagged",
+    Load "load",
     Poll "poll",
     Progress "progress",
     Promote "promote",
@@ -96,7 +98,8 @@ mod tests {
         let known: BTreeSet<String> = known.chain(["session".to_owned()]).collect();
         assert_eq!(files, known);
         let sources = [
-            "chores", "claim", "control", "enqueue", "poller", "read", "settle", "store", "within",
+            "chores", "claim", "control", "enqueue", "load", "poller", "read", "settle", "store",
+            "within",
         ];
         let sources: String = sources
             .iter()
@@ -198,5 +201,20 @@ mod tests {
         for statement in [Statement::Due, Statement::KeysOver] {
             assert!(sql(statement, &Schema::default()).contains(&expected));
         }
+    }
+
+    /// From its first lock to the rows of `jobs`, one text stores few and many.
+    #[test]
+    fn many_are_stored_as_few_are() {
+        let schema = Schema::default();
+        let core = |statement| {
+            let text = sql(statement, &schema);
+            let (_, text) = text.split_once("BEGIN TRANSACTION;").unwrap();
+            let (text, _) = text.split_once(".bodies").unwrap();
+            text.to_owned()
+        };
+        let few = core(Statement::Enqueue);
+        let few = few.replace("@new", "#anyqueue_new").replace("@P3", "@P1");
+        assert_eq!(few, core(Statement::EnqueueMany));
     }
 }
