@@ -16,6 +16,7 @@ use lapin::options::{BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions}
 use lapin::types::FieldTable;
 
 use crate::error::Failure;
+use crate::fold::STEP;
 use crate::outbox::Urgency;
 use crate::roots::ended;
 use crate::shared::Shared;
@@ -25,8 +26,10 @@ use crate::wire::Entry;
 /// The least span between two ticks, while others need the time.
 const SPAN: Duration = Duration::from_millis(10);
 
-/// The most, where nothing happens at all.
-const IDLE: Duration = Duration::from_secs(30);
+/// The most, where nothing happens at all. It is less than a tick moves the clock
+/// by: what is asked after a long rest is not stamped with a time in the past.
+const IDLE: Duration = Duration::from_secs(8);
+const _: () = assert!(IDLE.as_secs() < STEP.as_secs());
 
 /// How often an instance looks whether a tick is overdue.
 const LOOK: Duration = Duration::from_millis(400);

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyqueue_conformance_tests::faults::{Proxy, Way};
 use anyqueue_core::{
-    Backend, Filter, MaintainLimits, Page, QueueName, Retention, Settled, Settlement, State,
-    WaitRequest,
+    Backend, Filter, MaintainLimits, Page, QueueName, Retention, Schedule, Settled, Settlement,
+    State, Timestamp, WaitRequest,
 };
 use anyqueue_rabbitmq::{RabbitBackend, RabbitConfig};
 use common::jobs::{LONG, again, claim_of, complete, job, put, record, settle, take};
@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         a_large_call_is_stored_whole,
         what_others_publish_is_passed_over_by_all_alike,
         an_idle_instance_appends_nothing,
+        a_delay_is_whole_after_a_long_rest,
     ];
     common::run(trials, common::broker())
 }
@@ -487,5 +488,24 @@ async fn an_idle_instance_appends_nothing() {
     let appended = futures::FutureExt::now_or_never(futures::StreamExt::next(&mut ledger));
     assert!(appended.is_none(), "{appended:?}");
     drop(stores);
+    remove(&prefix).await;
+}
+
+/// A tick moves the clock by 10 s at most.
+async fn a_delay_is_whole_after_a_long_rest() {
+    const DELAY: Duration = Duration::from_secs(60);
+    let prefix = fresh("rest");
+    let store = open(&config(&prefix)).await;
+    put(&store).await;
+    tokio::time::sleep(Duration::from_secs(13)).await;
+    let mut job = job();
+    job.schedule = Schedule::After(DELAY);
+    let before = Timestamp::host_now();
+    store.enqueue(std::slice::from_ref(&job)).await.unwrap();
+    let found = store.get(&[job.id]).await.unwrap();
+    let due = found[0].as_ref().unwrap().due_at;
+    // One host: the leader's clock is the test's.
+    assert!(due >= before.after(DELAY), "{before:?} {due:?}");
+    drop(store);
     remove(&prefix).await;
 }
