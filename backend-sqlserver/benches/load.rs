@@ -19,7 +19,7 @@ const ROUNDS: usize = 5;
 
 fn jobs(count: usize, bytes: usize) -> Result<Vec<NewJob>, Box<dyn Error>> {
     let kind = Kind::new("noop")?;
-    let payload = Payload::parse(&format!("\"{}\"", "x".repeat(bytes - 2)), bytes)?;
+    let payload = Payload::parse(format!("\"{}\"", "x".repeat(bytes - 2)), bytes)?;
     let job = |_| NewJob::new(QueueName::default(), kind.clone(), payload.clone());
     Ok((0..count).map(job).collect())
 }

@@ -21,7 +21,7 @@ BEGIN TRANSACTION;
 INSERT INTO @job (id, seq, place, line, keyed, unique_key, holder)
 SELECT n.id, j.seq, n.place, j.line, j.keyed, b.unique_key, n.id
 FROM @new AS n
-JOIN {s}.jobs AS j WITH (UPDLOCK, ROWLOCK, READCOMMITTEDLOCK) ON j.id = n.id
+JOIN {s}.jobs AS j WITH (UPDLOCK, ROWLOCK, READCOMMITTEDLOCK, FORCESEEK) ON j.id = n.id
 JOIN {s}.bodies AS b ON b.seq = j.seq
 WHERE j.state IN (4, 5)
 OPTION (FORCE ORDER, LOOP JOIN);
@@ -68,5 +68,5 @@ COMMIT TRANSACTION;
 SELECT w.id, w.holder, w.line FROM @job AS w
 WHERE w.holder <> w.id OR EXISTS (SELECT 1 FROM @done AS d WHERE d.id = w.id);
 SELECT n.id, j.state FROM @new AS n
-JOIN {s}.jobs AS j WITH (READCOMMITTEDLOCK, ROWLOCK) ON j.id = n.id
+JOIN {s}.jobs AS j WITH (READCOMMITTEDLOCK, ROWLOCK, FORCESEEK) ON j.id = n.id
 OPTION (FORCE ORDER, LOOP JOIN);
