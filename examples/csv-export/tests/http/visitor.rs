@@ -29,6 +29,9 @@ impl Visitor {
         let agent: Agent = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(BOUND))
+            // The server hangs up on whom it refuses before it has read all: what
+            // is sent next on that connection would be lost.
+            .max_idle_connections(0)
             .build()
             .into();
         let page = agent.get(format!("{base}/")).call().expect("it serves");
