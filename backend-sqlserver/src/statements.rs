@@ -218,6 +218,12 @@ mod tests {
                     !passes || hints.contains("READCOMMITTEDLOCK"),
                     "{name}: {hints}"
                 );
+                // A table has one level of isolation (1047).
+                let levels = ["HOLDLOCK", "REPEATABLEREAD", "SERIALIZABLE", "NOLOCK"];
+                let levels = levels.iter().filter(|level| hints.contains(**level));
+                assert!(levels.count() <= 1, "{name}: {hints}");
+                // Only without columns may it stand at what an UPDATE changes.
+                assert!(!hints.contains("FORCESEEK ("), "{name}: {hints}");
             }
             // A small table may be read whole for each row, through the locks of
             // others, where it is not said to be sought.
