@@ -211,7 +211,7 @@ fn judge(code: u32, class: u8) -> (ErrorKind, Option<&'static str>, bool) {
         6005 | 17142 | 17187 | 596 | 20 | 64 | 233 | 997 | 10053 | 10054 | 10060 | 121 => {
             return (K::Unavailable, None, true);
         }
-        701 | 802 | 1101 | 1105 | 1204 | 8628 | 8645 | 8651 | 9002 | 40544 => {
+        701 | 802 | 1101 | 1105 | 1132 | 1204 | 8628 | 8645 | 8651 | 9002 | 40544 => {
             let advice = "the server is out of memory, locks, disk or log space";
             (K::Unavailable, Some(advice))
         }
