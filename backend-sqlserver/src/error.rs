@@ -65,6 +65,14 @@ impl Failure {
         }
     }
 
+    /// The server took nothing more of what was sent.
+    pub(crate) fn stalled() -> Self {
+        Self {
+            lost: true,
+            ..Self::unreachable(&std::io::ErrorKind::TimedOut.into())
+        }
+    }
+
     /// No connection became free in time.
     pub(crate) fn busy() -> Self {
         let message = "no connection within the time; the server is not there, or `pool` is too \
@@ -75,6 +83,15 @@ impl Failure {
     /// The same for a connection that was being made: nothing was asked yet.
     pub(crate) fn before_send(mut self) -> Self {
         self.lost = false;
+        self
+    }
+
+    /// The same on a handle that has reached its database before: that it is not to
+    /// be opened now is a failover, a restore or a move, which pass.
+    pub(crate) fn of_known_database(mut self) -> Self {
+        if self.kind == ErrorKind::NotFound {
+            self.kind = ErrorKind::Unavailable;
+        }
         self
     }
 
@@ -183,18 +200,19 @@ fn judge(code: u32, class: u8) -> (ErrorKind, Option<&'static str>, bool) {
     let (kind, advice) = match code {
         // Deadlock victim, lock time-out, snapshot conflict, unique index.
         1205 | 1222 | 3960 | 2601 | 2627 => (K::Conflict, None),
-        // Azure: ended in the middle of something, by a failure or a move.
-        40197 | 40540 | 40143 | 40166 => return (K::Unavailable, None, true),
-        // Azure: throttled, busy, being reconfigured; a replica or a database that
-        // is coming up. Nothing was done.
+        // Azure: ended in the middle of something, by a failure or a move, or for what
+        // the session took (time, locks, space in tempdb, log, memory).
+        40197 | 40540 | 40143 | 40166 | 40549..=40553 => return (K::Unavailable, None, true),
+        // Azure: throttled, busy, being reconfigured; a replica, a database or a server
+        // that is coming up. Nothing was done.
         40501 | 40613 | 49918 | 49919 | 49920 | 4221 | 615 | 10928 | 10929 | 10936 | 922 | 926
-        | 976 | 983 | 42108 | 42109 => (K::Unavailable, None),
-        // Stopping, paused, killed, broken pipe, reset, timed out.
-        6005 | 17142 | 596 | 64 | 233 | 10053 | 10054 | 10060 | 121 => {
+        | 976 | 983 | 42108 | 42109 | 18401 => (K::Unavailable, None),
+        // Stopping, paused, not up yet, killed, broken pipe, reset, timed out.
+        6005 | 17142 | 17187 | 596 | 20 | 64 | 233 | 997 | 10053 | 10054 | 10060 | 121 => {
             return (K::Unavailable, None, true);
         }
-        701 | 802 | 1101 | 1105 | 8645 | 8651 | 9002 => {
-            let advice = "the server is out of memory, disk or log space";
+        701 | 802 | 1101 | 1105 | 1132 | 1204 | 8628 | 8645 | 8651 | 9002 | 40544 => {
+            let advice = "the server is out of memory, locks, disk or log space";
             (K::Unavailable, Some(advice))
         }
         18456 | 18452 | 18470 | 18486 | 18487 | 18488 | 33129 => {
@@ -219,7 +237,9 @@ fn judge(code: u32, class: u8) -> (ErrorKind, Option<&'static str>, bool) {
             (K::Denied, Some(advice))
         }
         207 | 208 | 308 => {
-            let advice = "the store is not prepared; call `prepare` (connect does) first";
+            let advice = "the store is not prepared; call `prepare` (connect does) first. Where \
+                          that is refused so: the database's compatibility level is below 130, \
+                          which has no OPENJSON";
             (K::Unavailable, Some(advice))
         }
         1934 => {
@@ -256,6 +276,9 @@ mod tests {
             (1205, 13, ErrorKind::Conflict),
             (2627, 14, ErrorKind::Conflict),
             (40613, 17, ErrorKind::Unavailable),
+            (1204, 19, ErrorKind::Unavailable),
+            (40544, 17, ErrorKind::Unavailable),
+            (4060, 11, ErrorKind::NotFound),
             (49918, 16, ErrorKind::Unavailable),
             (596, 21, ErrorKind::Unavailable),
             (21, 22, ErrorKind::Unavailable),
@@ -281,15 +304,24 @@ mod tests {
         }
         // Azure's transient errors: core asks again, after a while.
         for code in [
-            40197, 40501, 40540, 40613, 40143, 40166, 49918, 49919, 49920, 4221, 615, 10928, 10929,
-            10936, 42108, 42109,
+            40197, 40501, 40540, 40613, 40143, 40166, 40549, 40550, 40551, 40552, 40553, 49918,
+            49919, 49920, 4221, 615, 10928, 10929, 10936, 42108, 42109,
         ] {
             let (kind, _, lost) = judge(code, 16);
             assert!(kind.is_transient(), "{code}");
             assert_eq!(again(code, kind), Again::No, "{code}");
-            let ended = matches!(code, 40197 | 40540 | 40143 | 40166);
+            let ended = matches!(code, 40197 | 40540 | 40143 | 40166 | 40549..=40553);
             assert_eq!(lost, ended, "{code}: whether a write's effect is unknown");
         }
+    }
+
+    #[test]
+    fn a_database_that_was_reached_before_is_away_and_not_missing() {
+        let missing = || Failure::new(ErrorKind::NotFound, "");
+        let known = missing().of_known_database();
+        assert_eq!(known.kind, ErrorKind::Unavailable);
+        let refused = Failure::new(ErrorKind::Denied, "").of_known_database();
+        assert_eq!(refused.kind, ErrorKind::Denied);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,8 @@ pub(crate) struct Pool {
 pub(crate) struct Maker {
     config: Arc<SqlServerConfig>,
     suspicion: Arc<Suspicion>,
+    /// Whether a connection was ever made.
+    reached: Arc<AtomicBool>,
 }
 
 /// A connection was found broken: those that have been idle since before that
@@ -81,6 +83,7 @@ impl Pool {
         let maker = Maker {
             config,
             suspicion: Arc::new(suspicion),
+            reached: Arc::default(),
         };
         Self {
             maker,
@@ -188,9 +191,19 @@ impl Maker {
     async fn make(&self, statement_timeout: Option<Duration>) -> Result<Connection, Failure> {
         // Rare and large (a TLS handshake): not to be part of every call's future.
         let making = Box::pin(self.make_now(statement_timeout));
-        timeout(CONNECT, making)
+        let made = timeout(CONNECT, making)
             .await
-            .unwrap_or_else(|_| Err(Failure::unreachable(&std::io::ErrorKind::TimedOut.into())))
+            .unwrap_or_else(|_| Err(Failure::unreachable(&std::io::ErrorKind::TimedOut.into())));
+        match made {
+            Ok(conn) => {
+                self.reached.store(true, Ordering::Relaxed);
+                Ok(conn)
+            }
+            Err(failure) if self.reached.load(Ordering::Relaxed) => {
+                Err(failure.of_known_database())
+            }
+            failed => failed,
+        }
     }
 
     async fn make_now(&self, statement_timeout: Option<Duration>) -> Result<Connection, Failure> {

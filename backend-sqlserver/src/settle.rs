@@ -12,7 +12,7 @@ use crate::args::{Param, Pieces, args, json, text};
 use crate::error::Failure;
 use crate::rows::{self, NO_RESULT};
 use crate::statements::Statement;
-use crate::store::{Results, Store};
+use crate::store::{Results, Step, Store};
 use crate::wake::Changes;
 
 /// How many jobs one statement touches.
@@ -59,7 +59,7 @@ pub(crate) async fn progress(
     };
     let steps = rounds
         .iter()
-        .map(|round| Ok((Statement::Progress, args(round)?)));
+        .map(|round| Ok(Step::new(Statement::Progress, args(round)?)));
     let steps = steps.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     let found = store.transaction(operation, steps).await?;
     let mut answers = vec![Holding::Stale; updates.len()];
@@ -89,9 +89,12 @@ pub(crate) async fn settle(
     let operation = Operation::Settle;
     let failed = |failure: Failure| failure.into_error(operation);
     let rounds = rounds(settlements, |settlement| settlement.token.id);
-    let steps = rounds
-        .iter()
-        .map(|round| Ok((Statement::Settle, settle_args(settlements, round)?)));
+    let steps = rounds.iter().map(|round| {
+        Ok(Step::new(
+            Statement::Settle,
+            settle_args(settlements, round)?,
+        ))
+    });
     let steps = steps.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     let found = store.transaction(operation, steps).await?;
     let mut answers = vec![Settled::Stale; settlements.len()];

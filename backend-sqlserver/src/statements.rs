@@ -22,6 +22,7 @@ statements! {
     Claim "claim",
     Due "due",
     Enqueue "enqueue",
+    EnqueueMany "enqueue_many",
     Expire "expire",
     Fold "fold",
     Forget "forget",
@@ -32,6 +33,7 @@ statements! {
     ListAll "list_all",
     ListFew "list_few",
     ListTagged "list_tagged",
+    Load "load",
     Poll "poll",
     Progress "progress",
     Promote "promote",
@@ -79,7 +81,7 @@ pub(crate) fn sql(statement: Statement, schema: &Schema) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use sqlparser::dialect::MsSqlDialect;
     use sqlparser::parser::Parser;
@@ -96,7 +98,8 @@ mod tests {
         let known: BTreeSet<String> = known.chain(["session".to_owned()]).collect();
         assert_eq!(files, known);
         let sources = [
-            "chores", "claim", "control", "enqueue", "poller", "read", "settle", "store", "within",
+            "chores", "claim", "control", "enqueue", "load", "poller", "read", "settle", "store",
+            "within",
         ];
         let sources: String = sources
             .iter()
@@ -120,6 +123,7 @@ mod tests {
     const UNKNOWN: &[(&str, &str)] = &[
         // Query hints behind a data change ("OPTION clause").
         ("OPTION (FORCE ORDER, LOOP JOIN)", ""),
+        ("OPTION (LOOP JOIN)", ""),
         // The end of a loop ("BREAK").
         ("BREAK;", "SET @left = 0;"),
         // A bounded delete, and one that tells what went ("DELETE", arguments TOP
@@ -163,5 +167,97 @@ mod tests {
         }
         assert!(refused.is_empty(), "{refused:#?}");
         assert_eq!(met.len(), UNKNOWN.len(), "a construct is not used any more");
+    }
+
+    /// A filtered index serves a statement only where its filter stands there
+    /// with the same literals; a hint for another one is an error (8622).
+    #[test]
+    fn statements_repeat_the_filters_of_the_indexes_they_name() {
+        let migration = include_str!("../migrations/0001_jobs.sql");
+        let filters: BTreeMap<&str, &str> = migration
+            .lines()
+            .filter_map(|line| line.strip_prefix("CREATE INDEX ")?.strip_suffix(';'))
+            .filter_map(|index| {
+                let (name, _) = index.split_once(' ')?;
+                Some((name, index.split_once(" WHERE ")?.1))
+            })
+            .collect();
+        assert_eq!(filters.len(), 5, "{filters:?}");
+        let mut named = BTreeSet::new();
+        for (name, text) in NAMES.iter().zip(TEXTS) {
+            let text = render(text, &Schema::default());
+            for part in text.split("INDEX(").skip(1) {
+                let (index, rest) = part.split_once("))").unwrap();
+                let (_, condition) = rest.split_once("WHERE ").unwrap();
+                let expected = format!("j.{}", filters[index]);
+                assert!(condition.starts_with(&expected), "{name}: {index}");
+                named.insert(index.to_owned());
+            }
+        }
+        let named: Vec<_> = named.iter().map(String::as_str).collect();
+        assert_eq!(named, ["ended", "running", "scheduled", "waiting"]);
+        // By the filter alone.
+        let expected = format!("WHERE k.{} AND", filters["keys_until"]);
+        for statement in [Statement::Due, Statement::KeysOver] {
+            assert!(sql(statement, &Schema::default()).contains(&expected));
+        }
+    }
+
+    /// What the server demands of hints, or does otherwise than is meant without
+    /// them, and a parser does not know.
+    #[test]
+    fn hints_are_whole() {
+        let mut by_id = 0;
+        for (name, text) in NAMES.iter().zip(TEXTS) {
+            let text = render(text, &Schema::default());
+            for part in text.split("WITH (").skip(1) {
+                let (hints, _) = part.split_once(')').unwrap();
+                // With row versions READPAST alone is an error (650).
+                let passes = hints.contains("READPAST");
+                assert!(
+                    !passes || hints.contains("READCOMMITTEDLOCK"),
+                    "{name}: {hints}"
+                );
+                // A table has one level of isolation (1047).
+                let levels = ["HOLDLOCK", "REPEATABLEREAD", "SERIALIZABLE", "NOLOCK"];
+                let levels = levels.iter().filter(|level| hints.contains(**level));
+                assert!(levels.count() <= 1, "{name}: {hints}");
+                // Only without columns may it stand at what an UPDATE changes.
+                assert!(!hints.contains("FORCESEEK ("), "{name}: {hints}");
+            }
+            // A small table may be read whole for each row, through the locks of
+            // others, where it is not said to be sought.
+            for part in text.split(".jobs AS ").skip(1) {
+                let Some((hints, condition)) = part.split_once(')') else {
+                    continue;
+                };
+                let condition = condition.trim_start();
+                let condition = ["ON ", "WHERE "]
+                    .iter()
+                    .find_map(|word| condition.strip_prefix(word));
+                let sought =
+                    |text: &str| text.starts_with("j.id = ") || text.starts_with("q.id = ");
+                if hints.contains("WITH (") && condition.is_some_and(sought) {
+                    assert!(hints.contains("FORCESEEK"), "{name}: {hints}");
+                    by_id += 1;
+                }
+            }
+        }
+        assert!(by_id > 10, "{by_id}");
+    }
+
+    /// From its first lock to the rows of `jobs`, one text stores few and many.
+    #[test]
+    fn many_are_stored_as_few_are() {
+        let schema = Schema::default();
+        let core = |statement| {
+            let text = sql(statement, &schema);
+            let (_, text) = text.split_once("BEGIN TRANSACTION;").unwrap();
+            let (text, _) = text.split_once(".bodies").unwrap();
+            text.to_owned()
+        };
+        let few = core(Statement::Enqueue);
+        let few = few.replace("@new", "#anyqueue_new").replace("@P3", "@P1");
+        assert_eq!(few, core(Statement::EnqueueMany));
     }
 }

@@ -12,6 +12,7 @@ use tiberius::{Query, Row};
 use crate::args::{Param, args, json};
 use crate::config::SqlServerConfig;
 use crate::error::{Again, Failure};
+use crate::load::{self, Loading};
 use crate::poller::Key;
 use crate::pool::{Connection, Pool, rows_of};
 use crate::rows;
@@ -55,6 +56,29 @@ pub(crate) struct Store {
 struct Names {
     queues: HashMap<QueueName, i32>,
     workers: HashMap<WorkerId, (i32, Instant)>,
+}
+
+/// A statement of a call, and what is loaded before it.
+#[derive(Debug)]
+pub(crate) struct Step<'a> {
+    statement: Statement,
+    args: Vec<Param>,
+    loading: Option<Loading<'a>>,
+}
+
+impl<'a> Step<'a> {
+    pub(crate) fn new(statement: Statement, args: Vec<Param>) -> Self {
+        Self {
+            statement,
+            args,
+            loading: None,
+        }
+    }
+
+    pub(crate) fn after(mut self, loading: Loading<'a>) -> Self {
+        self.loading = Some(loading);
+        self
+    }
 }
 
 /// Whether a call changes anything: a read can be made again whenever it failed.
@@ -134,7 +158,7 @@ impl Store {
         statement: Statement,
         args: Vec<Param>,
     ) -> Result<Results, Error> {
-        let done = self.call(Sort::Read, &[(statement, args)]).await;
+        let done = self.call(Sort::Read, &[Step::new(statement, args)]).await;
         done.map(|mut answers| answers.pop().unwrap_or_default())
             .map_err(|failure| failure.into_error(operation))
     }
@@ -146,7 +170,8 @@ impl Store {
         statement: Statement,
         args: Vec<Param>,
     ) -> Result<Results, Error> {
-        let done = self.transaction(operation, vec![(statement, args)]).await;
+        let steps = vec![Step::new(statement, args)];
+        let done = self.transaction(operation, steps).await;
         done.map(|mut answers| answers.pop().unwrap_or_default())
     }
 
@@ -154,7 +179,7 @@ impl Store {
     pub(crate) async fn transaction(
         self: &Arc<Self>,
         operation: Operation,
-        steps: Vec<(Statement, Vec<Param>)>,
+        steps: Vec<Step<'_>>,
     ) -> Result<Vec<Results>, Error> {
         let done = self.call(Sort::Write, &steps).await;
         self.wrote();
@@ -163,11 +188,7 @@ impl Store {
 
     /// Makes a call, and makes it again while the server rolls it back for what
     /// other calls did beside it.
-    async fn call(
-        &self,
-        sort: Sort,
-        steps: &[(Statement, Vec<Param>)],
-    ) -> Result<Vec<Results>, Failure> {
+    async fn call(&self, sort: Sort, steps: &[Step<'_>]) -> Result<Vec<Results>, Failure> {
         let mut wait = Duration::from_millis(2);
         for nth in 1..TRIES {
             match self.call_once(sort, steps).await {
@@ -188,11 +209,7 @@ impl Store {
         self.call_once(sort, steps).await
     }
 
-    async fn call_once(
-        &self,
-        sort: Sort,
-        steps: &[(Statement, Vec<Param>)],
-    ) -> Result<Vec<Results>, Failure> {
+    async fn call_once(&self, sort: Sort, steps: &[Step<'_>]) -> Result<Vec<Results>, Failure> {
         let mut lent = self.pool.lend().await?;
         let done = self.steps(&mut lent, steps).await;
         let done = done.map_err(|failure| match sort {
@@ -206,27 +223,28 @@ impl Store {
     async fn steps(
         &self,
         conn: &mut Connection,
-        steps: &[(Statement, Vec<Param>)],
+        steps: &[Step<'_>],
     ) -> Result<Vec<Results>, Failure> {
-        if let [(statement, args)] = steps {
-            return Ok(vec![self.execute(conn, *statement, args).await?]);
+        if let [step] = steps {
+            return Ok(vec![self.step(conn, step).await?]);
         }
         conn.begin_transaction().await?;
         let mut answers = Vec::with_capacity(steps.len());
-        for (statement, args) in steps {
-            answers.push(self.execute(conn, *statement, args).await?);
+        for step in steps {
+            answers.push(self.step(conn, step).await?);
         }
         conn.commit_transaction().await?;
         Ok(answers)
     }
 
-    async fn execute(
-        &self,
-        conn: &mut Connection,
-        statement: Statement,
-        args: &[Param],
-    ) -> Result<Results, Failure> {
-        execute(conn, self.statements.get(statement), args).await
+    async fn step(&self, conn: &mut Connection, step: &Step<'_>) -> Result<Results, Failure> {
+        if let Some(loading) = &step.loading {
+            let table = self.statements.get(Statement::Load);
+            // Rare and large: not to be part of every call's future.
+            let loading = load::load(conn, table, loading, self.config.statement_timeout);
+            Box::pin(loading).await?;
+        }
+        execute(conn, self.statements.get(step.statement), &step.args).await
     }
 
     /// Notes a write; after many of them the counts are folded, beside the call.

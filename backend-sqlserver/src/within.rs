@@ -9,7 +9,7 @@ use anyqueue_core::{
 use tiberius::Client;
 
 use crate::args::{args, json};
-use crate::enqueue::{answers, enqueue_args, parts, queue_names};
+use crate::enqueue::{STATEMENT, answers, enqueue_args, parts, queue_names};
 use crate::error::Failure;
 use crate::rows;
 use crate::schema::Schema;
@@ -87,7 +87,8 @@ impl Schema {
     /// Keep the transaction short: until its end, other enqueues of the same
     /// ids or unique keys, and the first ones of a queue that is new to the
     /// store, wait for it. Three round trips, and one more for each further
-    /// 1,000 jobs or 8 MiB.
+    /// 1,000 jobs or 8 MiB: nothing is loaded in bulk here, which would leave a
+    /// table on the connection where the caller goes on after an error.
     ///
     /// # Errors
     /// As [`Backend::enqueue`](anyqueue_core::Backend::enqueue). The server has
@@ -163,7 +164,7 @@ impl Schema {
         let number = |name: &QueueName| queues.get(name).copied().unwrap_or_default();
         let text = sql(Statement::Enqueue, self);
         let mut all = Vec::with_capacity(jobs.len());
-        for part in parts(jobs) {
+        for part in parts(jobs, STATEMENT) {
             let args = enqueue_args(part, number)?;
             all.extend(answers(part, &execute(client, &text, &args).await?)?);
         }

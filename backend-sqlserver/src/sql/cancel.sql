@@ -21,7 +21,7 @@ SET was = q.state,
     flagged = CASE WHEN q.state = 2 THEN 1 ELSE q.flagged END,
     finished_at = CASE WHEN q.state = 2 THEN NULL ELSE @now END
 OUTPUT inserted.seq INTO @hit (seq)
-FROM @new AS n, {s}.jobs AS q WITH (ROWLOCK)
+FROM @new AS n, {s}.jobs AS q WITH (ROWLOCK, FORCESEEK)
 WHERE q.id = n.id AND q.state <= 2
 OPTION (FORCE ORDER, LOOP JOIN);
 INSERT INTO @done (id, seq, line, was, keyed)
@@ -41,5 +41,5 @@ COMMIT TRANSACTION;
 SELECT n.id, CASE WHEN d.id IS NULL THEN 0 ELSE 1 END AS touched, COALESCE(d.was, j.state) AS state
 FROM @new AS n
 LEFT JOIN @done AS d ON d.id = n.id
-LEFT JOIN {s}.jobs AS j WITH (READCOMMITTEDLOCK, ROWLOCK) ON j.id = n.id
+LEFT JOIN {s}.jobs AS j WITH (READCOMMITTEDLOCK, ROWLOCK, FORCESEEK) ON j.id = n.id
 WHERE d.id IS NOT NULL OR j.id IS NOT NULL;

@@ -5,7 +5,9 @@
 -- the unique index as a whole and is made again. `taken` (@P3) names this call: a key that
 -- names this job but was taken by another call has outlived the job, which is not stored
 -- again. Rows come sorted by place, which gives `seq` the order of enqueues. Payloads
--- of more than 4,000 UTF-16 units come in pieces (@P4).
+-- of more than 4,000 UTF-16 units come in pieces (@P4). Served by the index `by_id` and the
+-- primary key of `keys`, which are sought for each row (FORCESEEK, LOOP JOIN): a plan that
+-- read them whole would wait for what others have locked, and lock what others need.
 SET NOCOUNT ON;
 SET XACT_ABORT ON;
 DECLARE @now bigint = DATEDIFF_BIG(MICROSECOND, '19700101', SYSUTCDATETIME());
@@ -38,7 +40,8 @@ FROM OPENJSON(@P4) WITH (place int '$[0]', nth int '$[1]', text nvarchar(4000) '
 GROUP BY u.place;
 BEGIN TRANSACTION;
 DELETE n FROM @new AS n
-WHERE EXISTS (SELECT 1 FROM {s}.jobs AS j WITH (READCOMMITTEDLOCK, ROWLOCK) WHERE j.id = n.id);
+WHERE EXISTS (SELECT 1 FROM {s}.jobs AS j WITH (READCOMMITTEDLOCK, ROWLOCK, FORCESEEK) WHERE j.id = n.id)
+OPTION (LOOP JOIN);
 IF EXISTS (SELECT 1 FROM @new AS n WHERE n.unique_key IS NOT NULL)
 BEGIN
     DELETE k FROM @new AS n
@@ -53,13 +56,15 @@ BEGIN
         FROM @new AS n WHERE n.unique_key IS NOT NULL
     ) AS w
     WHERE w.nth = 1 AND NOT EXISTS (
-        SELECT 1 FROM {s}.keys AS k WITH (UPDLOCK, HOLDLOCK, ROWLOCK)
+        SELECT 1 FROM {s}.keys AS k WITH (UPDLOCK, HOLDLOCK, ROWLOCK, FORCESEEK)
         WHERE k.queue = w.queue AND k.ukey = w.unique_key)
-    ORDER BY w.queue, w.unique_key;
+    ORDER BY w.queue, w.unique_key
+    OPTION (LOOP JOIN);
     INSERT INTO @held (id, holder, mine)
     SELECT n.id, k.id, CASE WHEN k.id = n.id AND k.taken = @P3 THEN 1 ELSE 0 END
     FROM @new AS n
-    JOIN {s}.keys AS k WITH (READCOMMITTEDLOCK, ROWLOCK) ON k.queue = n.line / 4 AND k.ukey = n.unique_key;
+    JOIN {s}.keys AS k WITH (READCOMMITTEDLOCK, ROWLOCK) ON k.queue = n.line / 4 AND k.ukey = n.unique_key
+    OPTION (FORCE ORDER, LOOP JOIN);
     DELETE n FROM @new AS n WHERE EXISTS (SELECT 1 FROM @held AS h WHERE h.id = n.id AND h.mine = 0);
 END;
 INSERT INTO {s}.jobs (id, line, due_at, state, keyed, max_attempts)
@@ -69,7 +74,8 @@ FROM @new AS n ORDER BY n.place;
 INSERT INTO {s}.bodies (seq, created_at, kind, unique_key, trace, backoff, unique_policy, tags, payload)
 SELECT m.seq, @now, n.kind, n.unique_key, n.trace, n.backoff, n.unique_policy, n.tags,
        COALESCE(n.payload, l.text)
-FROM @made AS m JOIN @new AS n ON n.id = m.id LEFT JOIN @long AS l ON l.place = n.place;
+FROM @new AS n JOIN @made AS m ON m.id = n.id LEFT JOIN @long AS l ON l.place = n.place
+OPTION (FORCE ORDER, LOOP JOIN);
 INSERT INTO {s}.tags (tag, id)
 SELECT DISTINCT l.tag COLLATE Latin1_General_100_BIN2, n.id
 FROM OPENJSON(@P2) WITH (place int '$[0]', tag nvarchar(64) '$[1]') AS l

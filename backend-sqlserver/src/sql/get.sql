@@ -24,7 +24,7 @@ SELECT j.seq, j.id, j.line, j.state, j.attempt, j.counter, j.max_attempts, j.due
            SELECT e.attempt, e.at, e.message FROM {s}.errors AS e WITH (READCOMMITTEDLOCK, ROWLOCK) WHERE e.seq = j.seq
            ORDER BY e.counter FOR JSON PATH) END
 FROM @new AS n
-JOIN {s}.jobs AS j WITH (REPEATABLEREAD, ROWLOCK) ON j.id = n.id
+JOIN {s}.jobs AS j WITH (REPEATABLEREAD, ROWLOCK, FORCESEEK) ON j.id = n.id
 LEFT JOIN {s}.results AS r WITH (READCOMMITTEDLOCK, ROWLOCK) ON r.seq = j.seq
 OPTION (FORCE ORDER, LOOP JOIN);
 SELECT j.id, q.name, b.kind, b.payload, j.line, j.state, j.attempt, j.counter, j.max_attempts, b.backoff,

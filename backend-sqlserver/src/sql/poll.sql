@@ -14,4 +14,4 @@ JOIN {s}.queues AS q WITH (READPAST, READCOMMITTEDLOCK) ON q.queue = u.line / 4
 WHERE q.paused = 0;
 SELECT j.id, j.state, j.counter, j.settled_counter, j.sequence, j.flagged
 FROM OPENJSON(@P2) WITH (id uniqueidentifier '$[0]') AS u
-JOIN {s}.jobs AS j WITH (READPAST, READCOMMITTEDLOCK) ON j.id = CAST(u.id AS binary(16));
+JOIN {s}.jobs AS j WITH (READPAST, READCOMMITTEDLOCK, FORCESEEK) ON j.id = CAST(u.id AS binary(16));

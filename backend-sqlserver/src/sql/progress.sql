@@ -8,6 +8,6 @@ OUTPUT inserted.id, inserted.counter, inserted.flagged
 FROM OPENJSON(@P1) WITH (
     id uniqueidentifier '$[0]', counter bigint '$[1]', pct tinyint '$[2]', step int '$[3]',
     message nvarchar(1024) '$[4]'
-) AS u, {s}.jobs AS q WITH (ROWLOCK)
+) AS u, {s}.jobs AS q WITH (ROWLOCK, FORCESEEK)
 WHERE q.id = CAST(u.id AS binary(16)) AND q.counter = u.counter AND q.state = 2
 OPTION (FORCE ORDER, LOOP JOIN);

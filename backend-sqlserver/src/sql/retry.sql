@@ -21,7 +21,7 @@ BEGIN TRANSACTION;
 INSERT INTO @job (id, seq, place, line, keyed, unique_key, holder)
 SELECT n.id, j.seq, n.place, j.line, j.keyed, b.unique_key, n.id
 FROM @new AS n
-JOIN {s}.jobs AS j WITH (UPDLOCK, ROWLOCK, READCOMMITTEDLOCK) ON j.id = n.id
+JOIN {s}.jobs AS j WITH (UPDLOCK, ROWLOCK, READCOMMITTEDLOCK, FORCESEEK) ON j.id = n.id
 JOIN {s}.bodies AS b ON b.seq = j.seq
 WHERE j.state IN (4, 5)
 OPTION (FORCE ORDER, LOOP JOIN);
@@ -39,14 +39,16 @@ BEGIN
         FROM @job AS w WHERE w.keyed = 1
     ) AS f
     WHERE f.nth = 1 AND NOT EXISTS (
-        SELECT 1 FROM {s}.keys AS k WITH (UPDLOCK, HOLDLOCK, ROWLOCK)
+        SELECT 1 FROM {s}.keys AS k WITH (UPDLOCK, HOLDLOCK, ROWLOCK, FORCESEEK)
         WHERE k.queue = f.queue AND k.ukey = f.unique_key)
-    ORDER BY f.queue, f.unique_key;
+    ORDER BY f.queue, f.unique_key
+    OPTION (LOOP JOIN);
     UPDATE w
     SET holder = k.id
     FROM @job AS w
     JOIN {s}.keys AS k WITH (READCOMMITTEDLOCK, ROWLOCK) ON k.queue = w.line / 4 AND k.ukey = w.unique_key
-    WHERE w.keyed = 1;
+    WHERE w.keyed = 1
+    OPTION (FORCE ORDER, LOOP JOIN);
 END;
 UPDATE q
 SET was = q.state, state = 1, attempt = 0, flagged = 0, due_at = @now, ord = w.place, finished_at = NULL,
@@ -66,5 +68,5 @@ COMMIT TRANSACTION;
 SELECT w.id, w.holder, w.line FROM @job AS w
 WHERE w.holder <> w.id OR EXISTS (SELECT 1 FROM @done AS d WHERE d.id = w.id);
 SELECT n.id, j.state FROM @new AS n
-JOIN {s}.jobs AS j WITH (READCOMMITTEDLOCK, ROWLOCK) ON j.id = n.id
+JOIN {s}.jobs AS j WITH (READCOMMITTEDLOCK, ROWLOCK, FORCESEEK) ON j.id = n.id
 OPTION (FORCE ORDER, LOOP JOIN);

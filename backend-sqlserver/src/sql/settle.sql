@@ -45,7 +45,7 @@ SET was = q.state,
     settled_counter = q.counter, settled_kind = n.kind,
     lease_until = NULL, look_at = NULL, worker = NULL
 OUTPUT inserted.seq INTO @hit (seq)
-FROM @new AS n, {s}.jobs AS q WITH (ROWLOCK)
+FROM @new AS n, {s}.jobs AS q WITH (ROWLOCK, FORCESEEK)
 WHERE q.id = n.id AND q.counter = n.counter AND q.state = 2
 OPTION (FORCE ORDER, LOOP JOIN);
 INSERT INTO @done (id, seq, line, state, attempt, counter, kind, keyed)
@@ -77,6 +77,6 @@ COMMIT TRANSACTION;
 SELECT d.id, d.line, d.state FROM @done AS d;
 SELECT n.id, n.counter, j.settled_kind
 FROM @new AS n
-JOIN {s}.jobs AS j WITH (READCOMMITTEDLOCK, ROWLOCK) ON j.id = n.id AND j.settled_counter = n.counter
+JOIN {s}.jobs AS j WITH (READCOMMITTEDLOCK, ROWLOCK, FORCESEEK) ON j.id = n.id AND j.settled_counter = n.counter
 WHERE NOT EXISTS (SELECT 1 FROM @done AS d WHERE d.id = n.id)
 OPTION (FORCE ORDER, LOOP JOIN);

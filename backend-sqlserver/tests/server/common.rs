@@ -111,6 +111,8 @@ impl Place {
         let name = format!("test_{}_{number}", std::process::id());
         config.schema = Schema::new(name).unwrap();
         config.pool = 4;
+        // A server that reads each statement for long is slow, not wrong.
+        config.statement_timeout = Some(HANG);
         Self { config }
     }
 

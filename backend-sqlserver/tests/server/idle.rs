@@ -75,6 +75,12 @@ async fn a_queue_under_load_is_not_polled_more() {
     futures::future::try_join(backend.counts(), backend.counts())
         .await
         .unwrap();
+    let before = proxy.turns();
+    for _ in 0..ROUNDS {
+        round().await;
+    }
+    let asked = proxy.turns() - before;
+    assert_eq!(asked, 3 * ROUNDS, "nobody waits, nobody looks");
     let waiting = {
         let backend = backend.clone();
         let request = WaitRequest {

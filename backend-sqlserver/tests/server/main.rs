@@ -10,6 +10,7 @@ mod drops;
 mod faults;
 mod idle;
 mod locks;
+mod many;
 mod opening;
 mod poller;
 mod transaction;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         idle::tests(),
         poller::tests(),
         locks::tests(),
+        many::tests(),
         opening::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()

@@ -173,6 +173,9 @@ async fn a_user_with_the_documented_rights_can_work() {
             .maintain(&anyqueue_core::MaintainLimits::default())
             .await?;
         assert_eq!(count(&backend, State::Completed).await, 2);
+        // Loaded in bulk, which is no right of its own into a table of one's own.
+        let new = jobs(1_100);
+        assert_eq!(backend.enqueue(&new).await?, created(&new));
         Ok::<(), Error>(())
     };
     let worked = works.await;
