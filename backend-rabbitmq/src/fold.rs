@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::wire::{Body, Entry, Head, Header, Unreadable, decode};
 
 /// The furthest that one tick moves the clock. Longer gaps are closed by more
-/// ticks, so that a clock that is far ahead is noticed before it has done harm.
+/// ticks.
 pub(crate) const STEP: Duration = Duration::from_secs(10);
 
 /// How long a challenged instance has to answer, on the ledger's clock.
@@ -89,8 +89,8 @@ pub(crate) enum Reply {
 /// What others may want to know of an entry.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
-    /// The clock moved.
-    pub(crate) ticked: bool,
+    /// The clock moved, after the leader had read this off its own.
+    pub(crate) reading: Option<Timestamp>,
     /// A tick is asked for.
     pub(crate) touched: bool,
     /// Something may have got a moment of its own.
@@ -228,7 +228,7 @@ impl Fold {
             Entry::Tick { term, now } => {
                 if self.is_led_by(session, term) {
                     self.tick(now);
-                    effects.ticked = true;
+                    effects.reading = Some(now);
                     self.end_unanswered(changed);
                 }
             }

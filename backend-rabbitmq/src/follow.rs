@@ -9,6 +9,7 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::AMQPValue;
 use lapin::{Connection, Consumer};
 
+use crate::clock::Mark;
 use crate::error::Failure;
 use crate::roots::ended;
 use crate::shared::{Place, Print, Shared};
@@ -33,7 +34,7 @@ pub(crate) async fn run(connection: &Connection, shared: &Shared) -> Result<(), 
         let mut reader = Reader::open(connection, &place).await?;
         loop {
             let (offset, delivery) = reader.next().await?;
-            shared.fold(offset, &delivery.data)?;
+            shared.fold(offset, &delivery.data, mark(&delivery))?;
             reader.done(&delivery).await?;
             let mut view = shared.view();
             if let Some(next) = view.fold.sealed.take() {
@@ -160,6 +161,12 @@ impl Reader {
 
 fn is_snapshot(message: &[u8]) -> bool {
     wire::open(message).is_ok_and(|(header, _)| header.body == Body::Snapshot)
+}
+
+/// How far its sender had read, where it says so.
+fn mark(delivery: &Delivery) -> Option<Mark> {
+    let told = delivery.properties.correlation_id().as_ref()?;
+    told.as_str().parse().ok()
 }
 
 fn offset(delivery: &Delivery) -> Option<u64> {

@@ -15,9 +15,10 @@ use lapin::Connection;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions};
 use lapin::types::FieldTable;
 
+use crate::clock::FAR;
 use crate::error::Failure;
 use crate::fold::STEP;
-use crate::outbox::Urgency;
+use crate::item::Item;
 use crate::roots::ended;
 use crate::shared::Shared;
 use crate::topology::{Queue, declare, publish};
@@ -83,9 +84,7 @@ async fn await_message(connection: &Connection, shared: &Shared) -> Result<(), F
 /// Asks to lead in the next term; returns when that is decided.
 async fn elect(shared: &Shared) {
     let term = shared.view().fold.term() + 1;
-    if let Ok(answered) = shared.append(Some(Entry::Elect { term }), Urgency::First) {
-        let _ = answered.await;
-    }
+    let _ = shared.insist(Item::new(Some(Entry::Elect { term }))).await;
 }
 
 /// Ticks while this instance leads; returns when it does not.
@@ -94,14 +93,18 @@ async fn lead(shared: &Shared) {
     while shared.leads().is_none() {
         shared.lead.notified().await;
     }
-    while let Some(term) = shared.leads() {
+    while shared.leads().is_some() {
         let (clock, event) = {
             let view = shared.view();
             (view.fold.clock(), view.fold.next_event())
         };
         let now = Timestamp::host_now();
         let wait = event.map_or(IDLE, |event| event.since(now).min(IDLE));
-        let wanted = shared.tick_wanted.load(Ordering::Acquire) || clock == Timestamp::default();
+        let behind = now.since(clock);
+        let wanted = shared.tick_wanted.load(Ordering::Acquire)
+            || clock == Timestamp::default()
+            // After a rest of the whole system.
+            || (behind > STEP && behind <= FAR);
         if !wanted && wait > Duration::ZERO {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -113,13 +116,7 @@ async fn lead(shared: &Shared) {
         }
         shared.tick_wanted.store(false, Ordering::Release);
         last = Some(Instant::now());
-        let now = Timestamp::host_now();
-        match shared.append(Some(Entry::Tick { term, now }), Urgency::First) {
-            Ok(answered) => {
-                let _ = answered.await;
-            }
-            Err(_) => tokio::time::sleep(SILENCE).await,
-        }
+        let _ = shared.insist(Item::tick()).await;
     }
 }
 
@@ -129,13 +126,13 @@ async fn watch(shared: &Shared) {
     let mut silent: Option<Instant> = None;
     loop {
         tokio::time::sleep(LOOK).await;
-        let needed = shared.phase.borrow().is_ready() && needs_time(shared);
+        let needed = needs_time(shared);
         if shared.leads().is_some() || !needed {
             silent = None;
             continue;
         }
         let since = *silent.get_or_insert_with(Instant::now);
-        if shared.clock.borrow().at > since {
+        if shared.clock.borrow().heard > since {
             // It ticks, if late.
             silent = None;
             continue;
@@ -143,15 +140,18 @@ async fn watch(shared: &Shared) {
         if since.elapsed() > patience {
             return;
         }
-        let _ = shared.append(Some(Entry::Touch), Urgency::First);
+        drop(shared.insist(Item::new(Some(Entry::Touch))));
     }
 }
 
 /// Whether a tick is overdue: something should have happened by now, or
 /// someone here has asked for the time in vain.
 fn needs_time(shared: &Shared) -> bool {
-    let seen = *shared.clock.borrow();
-    let passed = seen.time.after(seen.at.elapsed()).before(LOOK);
+    if shared.unheard.load(Ordering::Acquire) {
+        return true;
+    }
+    let clock = *shared.clock.borrow();
+    let passed = clock.time.after(clock.heard.elapsed()).before(LOOK);
     let event = shared.view().fold.next_event();
-    shared.unheard.load(Ordering::Acquire) || event.is_some_and(|event| event <= passed)
+    shared.phase.borrow().is_ready() && event.is_some_and(|event| event <= passed)
 }

@@ -38,6 +38,7 @@
 //! | How does a command get into the ledger, once? | `outbox.rs`, `append.rs` |
 //! | How is the ledger read, without a gap? | `follow.rs` |
 //! | Who leads, and when does time pass? | `lead.rs` |
+//! | How far is the ledger's time behind? | `clock.rs`, `item.rs`, `span.rs` |
 //! | How is a dead process told from a slow one? | `ticket.rs` |
 //! | How is the ledger kept short? | `snapshot.rs`, `roots.rs` |
 //! | What happens when the connection is lost? | `instance.rs`, `session.rs` |
@@ -52,7 +53,9 @@
 //!   left of their leases; after a lost host that is the heartbeat of the
 //!   connection (10 s; option `heartbeat`).
 //! - **Time** is the leader's host clock, as ticks in the ledger; it never falls,
-//!   and stands still while nobody leads. Leases and delays are exact to 30 ms.
+//!   and stands still while nobody leads. Leases and delays are exact to 30 ms
+//!   while somebody does, and never shorter by more; what begins without a leader
+//!   is longer by what the time is behind.
 //! - **Memory**: each process that uses the store holds all its jobs, finished
 //!   ones until they are purged. Keep retention and payloads small, or use a
 //!   store on disk where millions of jobs are kept.
@@ -97,6 +100,7 @@
 
 mod append;
 mod backend;
+mod clock;
 mod config;
 mod error;
 mod fold;
@@ -105,12 +109,14 @@ mod follow;
 #[doc(hidden)]
 pub mod fuzzing;
 mod instance;
+mod item;
 mod lead;
 mod outbox;
 mod roots;
 mod session;
 mod shared;
 mod snapshot;
+mod span;
 mod ticket;
 mod topology;
 mod wire;

@@ -7,12 +7,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::error::Failure;
-use crate::fold::Reply;
+use crate::clock::Mark;
+use crate::item::{Answered, Gate, Item};
 use crate::wire::{Body, Entry, Header, encode, message};
 
 /// Batches that may be under way at a time. More would make batches smaller
@@ -26,16 +26,6 @@ const BATCH_ITEMS: usize = 4_096;
 /// A larger batch (of one large call) is sent in pieces of this size: brokers
 /// refuse messages over 16 MiB.
 const PIECE_BYTES: usize = 4 * 1024 * 1024;
-
-pub(crate) type Answered = oneshot::Receiver<Result<Reply, Failure>>;
-
-/// A command on its way, or a barrier: the place of a read.
-#[derive(Debug)]
-pub(crate) struct Item {
-    entry: Option<Entry>,
-    bytes: Vec<u8>,
-    reply: oneshot::Sender<Result<Reply, Failure>>,
-}
 
 /// Which commands go first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +55,9 @@ struct Flight {
     first: u64,
     last: u64,
     messages: Arc<[Vec<u8>]>,
+    mark: Option<Mark>,
     items: Vec<Item>,
+    packed: Instant,
     ever_sent: bool,
 }
 
@@ -73,32 +65,20 @@ struct Flight {
 #[derive(Debug)]
 pub(crate) struct Parcel {
     pub(crate) messages: Arc<[Vec<u8>]>,
+    /// How far the sender had read before the ticks in it.
+    pub(crate) mark: Option<Mark>,
 }
 
-impl Item {
-    /// An item, and where its answer comes. Encodes: not to be called under a
-    /// lock.
-    pub(crate) fn new(entry: Option<Entry>) -> (Self, Answered) {
-        let (reply, answered) = oneshot::channel();
-        let bytes = entry.as_ref().map(encode).unwrap_or_default();
-        (
-            Self {
-                entry,
-                bytes,
-                reply,
-            },
-            answered,
-        )
-    }
-
-    fn is_timed(&self) -> bool {
-        matches!(self.entry, Some(Entry::Store(_)))
-    }
-
-    /// The entry and where its answer goes.
-    pub(crate) fn take(self) -> (Option<Entry>, oneshot::Sender<Result<Reply, Failure>>) {
-        (self.entry, self.reply)
-    }
+/// What a new batch is packed with.
+#[derive(Debug)]
+pub(crate) struct Packing {
+    pub(crate) gate: Gate,
+    /// When the batch is made: no later than its ticks.
+    pub(crate) at: Instant,
+    /// How far this instance had read then.
+    pub(crate) mark: Option<Mark>,
+    /// The leader's, before all other entries.
+    pub(crate) ticks: Vec<Entry>,
 }
 
 impl Outbox {
@@ -125,76 +105,99 @@ impl Outbox {
         }
     }
 
-    /// Whether [`next`](Self::next) would give anything, and whether that
-    /// wants the clock to be fresh.
-    pub(crate) fn ready(&self) -> Option<Wish> {
+    /// Whether [`next`](Self::next) would give anything, and whether that is
+    /// stamped with the ledger's time; and whether something is held back.
+    pub(crate) fn look(&self, gate: &Gate) -> Look {
+        let mut look = Look::default();
         if self.sent < self.flights.len() {
-            return Some(Wish::Again);
+            look.wish = Some(Wish::Again);
+        } else if self.flights.len() < WINDOW {
+            for item in self.urgent.iter().chain(&self.waiting).take(BATCH_ITEMS) {
+                if !gate.lets(item) {
+                    look.held = true;
+                } else if item.is_timed() {
+                    look.wish = Some(Wish::Timed);
+                } else {
+                    look.wish = look.wish.or(Some(Wish::Untimed));
+                }
+            }
         }
-        if self.flights.len() >= WINDOW {
-            return None;
-        }
-        let mut items = self.urgent.iter().chain(&self.waiting).take(BATCH_ITEMS);
-        if self.urgent.is_empty() && self.waiting.is_empty() {
-            None
-        } else if items.any(Item::is_timed) {
-            Some(Wish::Timed)
-        } else {
-            Some(Wish::Untimed)
-        }
+        look
     }
 
-    /// The next batch to send, with these entries before all others.
-    pub(crate) fn next(&mut self, first: Option<Entry>) -> Option<Parcel> {
+    /// The next batch to send.
+    pub(crate) fn next(&mut self, packing: Packing) -> Option<Parcel> {
         if self.sent == self.flights.len() {
-            let flight = self.pack(first)?;
+            let flight = self.pack(packing)?;
             self.flights.push_back(flight);
         }
+        Some(self.send())
+    }
+
+    fn send(&mut self) -> Parcel {
         let flight = &mut self.flights[self.sent];
         flight.ever_sent = true;
         self.sent += 1;
-        let messages = Arc::clone(&flight.messages);
-        Some(Parcel { messages })
+        Parcel {
+            messages: Arc::clone(&flight.messages),
+            mark: flight.mark,
+        }
     }
 
-    /// A batch of this entry alone, ahead of what waits.
-    pub(crate) fn alone(&mut self, entry: Entry) -> Option<Parcel> {
+    /// A batch of this entry or these ticks alone, ahead of what waits; and where
+    /// its answer comes. None where something is to be sent again first.
+    pub(crate) fn alone(
+        &mut self,
+        entry: Option<Entry>,
+        packing: Packing,
+    ) -> Option<(Parcel, Answered)> {
         if self.sent < self.flights.len() {
             return None;
         }
-        let (item, _) = Item::new(Some(entry));
-        let flight = self.seal(vec![item]);
+        let (item, answered) = Item::new(entry);
+        let flight = self.seal(vec![item], packing);
         self.flights.push_back(flight);
-        self.next(None)
+        Some((self.send(), answered))
     }
 
-    fn pack(&mut self, first: Option<Entry>) -> Option<Flight> {
+    fn pack(&mut self, packing: Packing) -> Option<Flight> {
         if self.flights.len() >= WINDOW {
             return None;
         }
+        let gate = &packing.gate;
         let mut items: Vec<Item> = Vec::new();
         let mut bytes = 0;
-        while bytes < BATCH_BYTES && items.len() < BATCH_ITEMS {
-            let Some(item) = self.urgent.pop_front().or_else(|| self.waiting.pop_front()) else {
-                break;
-            };
-            bytes += item.bytes.len();
-            items.push(item);
+        for queue in [&mut self.urgent, &mut self.waiting] {
+            let mut at = 0;
+            while bytes < BATCH_BYTES && items.len() < BATCH_ITEMS {
+                match queue.get(at) {
+                    None => break,
+                    Some(item) if !gate.lets(item) => at += 1,
+                    Some(_) => {
+                        let Some(mut item) = queue.remove(at) else {
+                            break;
+                        };
+                        gate.lengthen(&mut item);
+                        bytes += item.bytes().len();
+                        items.push(item);
+                    }
+                }
+            }
         }
         if items.is_empty() {
             return None;
         }
-        if let Some(first) = first {
-            items.insert(0, Item::new(Some(first)).0);
-        }
-        Some(self.seal(items))
+        Some(self.seal(items, packing))
     }
 
-    fn seal(&mut self, items: Vec<Item>) -> Flight {
-        let entries = items.iter().filter(|item| item.entry.is_some()).count();
+    fn seal(&mut self, items: Vec<Item>, packing: Packing) -> Flight {
+        let ticks = packing.ticks.into_iter();
+        let ticks = ticks.map(|tick| Item::new(Some(tick)).0);
+        let mut items: Vec<Item> = ticks.chain(items).collect();
+        let entries = items.iter().filter(|item| !item.is_barrier()).count();
         let count = encode(&entries);
         let parts: Vec<&[u8]> = std::iter::once(&count[..])
-            .chain(items.iter().map(|item| &item.bytes[..]))
+            .chain(items.iter().map(Item::bytes))
             .collect();
         let length: usize = parts.iter().map(|part| part.len()).sum();
         let mut messages = Vec::new();
@@ -211,15 +214,14 @@ impl Outbox {
                 messages.push(message(&self.header(body), &[piece]));
             }
         }
-        let mut items = items;
-        for item in &mut items {
-            item.bytes = Vec::new();
-        }
+        items.iter_mut().for_each(Item::forget_bytes);
         Flight {
             first: self.sequence + 1 - messages.len() as u64,
             last: self.sequence,
             messages: messages.into(),
+            mark: packing.mark,
             items,
+            packed: packing.at,
             ever_sent: false,
         }
     }
@@ -249,10 +251,15 @@ impl Outbox {
             None => Own::Altered,
             Some(last) if header.sequence < last => Own::Part,
             Some(_) => {
-                let flight = self.flights.pop_front();
+                let Some(flight) = self.flights.pop_front() else {
+                    return Own::Altered;
+                };
                 // It may be an earlier connection's that is only now seen.
                 self.sent = self.sent.saturating_sub(1);
-                Own::Batch(flight.map(|flight| flight.items).unwrap_or_default())
+                Own::Batch {
+                    items: flight.items,
+                    packed: flight.packed,
+                }
             }
         }
     }
@@ -312,13 +319,21 @@ impl Outbox {
 /// What a message of the ledger is to the instance that it names.
 #[derive(Debug)]
 pub(crate) enum Own {
-    /// The end of the batch of these items.
-    Batch(Vec<Item>),
+    /// The end of the batch of these items, which was made then.
+    Batch { items: Vec<Item>, packed: Instant },
     /// A piece of a batch, or of an epoch that was given up.
     Part,
     /// Not what this instance has sent. The others know no better, and what it
     /// did send in that place is void.
     Altered,
+}
+
+/// What is in the outbox.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Look {
+    pub(crate) wish: Option<Wish>,
+    /// Something waits for the time.
+    pub(crate) held: bool,
 }
 
 /// What waits to be sent.
@@ -334,8 +349,54 @@ pub(crate) enum Wish {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use anyqueue_core::{ClaimRequest, QueueName, Timestamp, WorkerId};
+    use anyqueue_memory::Command;
+
     use super::*;
-    use crate::wire::open;
+    use crate::clock::Clock;
+    use crate::wire::{decode, open};
+
+    const LEASE: Duration = Duration::from_secs(5);
+
+    fn gate() -> Gate {
+        Gate {
+            clock: Clock::new(),
+            now: Instant::now(),
+            leads: false,
+            unheard: false,
+        }
+    }
+
+    fn packing() -> Packing {
+        Packing {
+            gate: gate(),
+            at: Instant::now(),
+            mark: None,
+            ticks: Vec::new(),
+        }
+    }
+
+    fn claim() -> Entry {
+        Entry::Store(Command::Claim(ClaimRequest {
+            queues: vec![QueueName::default()],
+            limit: 1,
+            lease: LEASE,
+            worker: WorkerId::random(),
+        }))
+    }
+
+    /// The leases asked for in a parcel.
+    fn leases(parcel: &Parcel) -> Vec<Duration> {
+        let (_, body) = open(&parcel.messages[0]).unwrap();
+        let entries: Vec<Entry> = decode(body).unwrap();
+        let leases = entries.into_iter().filter_map(|entry| match entry {
+            Entry::Store(Command::Claim(request)) => Some(request.lease),
+            _ => None,
+        });
+        leases.collect()
+    }
 
     fn outbox() -> Outbox {
         Outbox::new(Uuid::now_v7())
@@ -351,7 +412,7 @@ mod tests {
     fn seen(outbox: &mut Outbox, parcel: &Parcel) -> Option<usize> {
         let message = parcel.messages.last().unwrap();
         match outbox.seen(&open(message).unwrap().0, message) {
-            Own::Batch(items) => Some(items.len()),
+            Own::Batch { items, .. } => Some(items.len()),
             _ => None,
         }
     }
@@ -373,11 +434,11 @@ mod tests {
         let _b = push(&mut outbox, Some(Entry::Alive));
         let (item, _c) = Item::new(Some(Entry::Touch));
         outbox.push(item, Urgency::First);
-        let parcel = outbox.next(None).unwrap();
+        let parcel = outbox.next(packing()).unwrap();
         let (_, body) = open(&parcel.messages[0]).unwrap();
-        let entries: Vec<Entry> = crate::wire::decode(body).unwrap();
+        let entries: Vec<Entry> = decode(body).unwrap();
         assert!(matches!(entries[..], [Entry::Touch, Entry::Alive]));
-        assert!(outbox.next(None).is_none());
+        assert!(outbox.next(packing()).is_none());
         assert_eq!(seen(&mut outbox, &parcel), Some(3));
     }
 
@@ -387,16 +448,16 @@ mod tests {
         let mut parcels = Vec::new();
         for _ in 0..WINDOW {
             push(&mut outbox, None);
-            parcels.push(outbox.next(None).unwrap());
+            parcels.push(outbox.next(packing()).unwrap());
         }
         push(&mut outbox, None);
-        assert_eq!(outbox.ready(), None, "the window is full");
-        assert!(outbox.next(None).is_none());
+        assert_eq!(outbox.look(&gate()).wish, None, "the window is full");
+        assert!(outbox.next(packing()).is_none());
         assert_eq!(seen(&mut outbox, &parcels[0]), Some(1));
         outbox.send_again();
-        assert_eq!(outbox.ready(), Some(Wish::Again));
+        assert_eq!(outbox.look(&gate()).wish, Some(Wish::Again));
         let again: Vec<_> = (0..WINDOW)
-            .map(|_| sequences(&outbox.next(None).unwrap())[0].0)
+            .map(|_| sequences(&outbox.next(packing()).unwrap())[0].0)
             .collect();
         assert_eq!(again, [2, 3, 4, 5]);
     }
@@ -406,7 +467,7 @@ mod tests {
         let mut outbox = outbox();
         let ledger = "x".repeat(2 * PIECE_BYTES);
         let _a = push(&mut outbox, Some(Entry::Draft { term: 1, ledger }));
-        let parcel = outbox.next(None).unwrap();
+        let parcel = outbox.next(packing()).unwrap();
         let expected = [(1, Body::Piece), (2, Body::Piece), (3, Body::LastPiece)];
         assert_eq!(sequences(&parcel), expected);
         for piece in &parcel.messages[..2] {
@@ -420,7 +481,7 @@ mod tests {
     fn what_others_say_in_its_place_is_told_from_its_own() {
         let mut outbox = outbox();
         let _a = push(&mut outbox, Some(Entry::Touch));
-        let parcel = outbox.next(None).unwrap();
+        let parcel = outbox.next(packing()).unwrap();
         let own = &parcel.messages[0];
         let (header, _) = open(own).unwrap();
         let garbled = &own[..own.len() - 1];
@@ -438,14 +499,82 @@ mod tests {
     fn giving_up_tells_the_sent_from_the_unsent_and_starts_an_epoch() {
         let mut outbox = outbox();
         let _a = push(&mut outbox, None);
-        let given_up = outbox.next(None).unwrap();
+        let given_up = outbox.next(packing()).unwrap();
         let _b = push(&mut outbox, None);
         let (unknown, unsent) = outbox.give_up();
         assert_eq!((unknown.len(), unsent.len()), (1, 1));
         let _c = push(&mut outbox, None);
-        let parcel = outbox.next(None).unwrap();
+        let parcel = outbox.next(packing()).unwrap();
         let (header, _) = open(&parcel.messages[0]).unwrap();
         assert_eq!((header.epoch, header.sequence), (2, 1));
         assert_eq!(seen(&mut outbox, &given_up), None);
+    }
+
+    #[test]
+    fn what_begins_a_span_waits_for_the_time() {
+        let mut outbox = outbox();
+        let _a = push(&mut outbox, Some(claim()));
+        let _b = push(&mut outbox, Some(Entry::Alive));
+        let look = outbox.look(&gate());
+        assert_eq!((look.wish, look.held), (Some(Wish::Untimed), true));
+        let parcel = outbox.next(packing()).unwrap();
+        assert!(leases(&parcel).is_empty());
+        assert_eq!(seen(&mut outbox, &parcel), Some(1));
+        let mut known = packing();
+        let time = Timestamp::from_micros(1);
+        known.gate.clock.hear(time, time, Some(Instant::now()));
+        let look = outbox.look(&known.gate);
+        assert_eq!((look.wish, look.held), (Some(Wish::Timed), false));
+        assert_eq!(leases(&outbox.next(known).unwrap()), [LEASE]);
+    }
+
+    #[test]
+    fn spans_are_longer_by_what_the_time_is_behind() {
+        let mut outbox = outbox();
+        let late = Duration::from_secs(700);
+        let mut unheard = packing();
+        let time = Timestamp::from_micros(1);
+        let heard = Some(Instant::now().checked_sub(late).unwrap());
+        unheard.gate.clock.hear(time, time, heard);
+        let _a = push(&mut outbox, Some(claim()));
+        assert!(outbox.look(&unheard.gate).held);
+        unheard.gate.unheard = true;
+        assert!(!outbox.look(&unheard.gate).held);
+        let parcel = outbox.next(unheard).unwrap();
+        assert!(leases(&parcel)[0] >= LEASE + late);
+        // What is folded here is what the others read.
+        let (header, _) = open(&parcel.messages[0]).unwrap();
+        let Own::Batch { items, .. } = outbox.seen(&header, &parcel.messages[0]) else {
+            panic!("its own")
+        };
+        let entries: Vec<_> = items.into_iter().filter_map(|item| item.take().0).collect();
+        let (_, body) = open(&parcel.messages[0]).unwrap();
+        assert_eq!(encode(&entries), body);
+    }
+
+    #[test]
+    fn ticks_go_before_all_others() {
+        let mut outbox = outbox();
+        let _a = push(&mut outbox, None);
+        let (term, now) = (1, Timestamp::from_micros(1));
+        let mark = Some(Mark {
+            generation: 0,
+            next: 7,
+        });
+        let ticks = vec![Entry::Tick { term, now }; 2];
+        let parcel = outbox.next(Packing {
+            mark,
+            ticks,
+            ..packing()
+        });
+        let parcel = parcel.unwrap();
+        assert_eq!(parcel.mark, mark);
+        let (_, body) = open(&parcel.messages[0]).unwrap();
+        let entries: Vec<Entry> = decode(body).unwrap();
+        assert!(matches!(
+            entries[..],
+            [Entry::Tick { .. }, Entry::Tick { .. }]
+        ));
+        assert_eq!(seen(&mut outbox, &parcel), Some(3));
     }
 }

@@ -3,11 +3,12 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use anyqueue_core::{ErrorKind, Timestamp};
+use anyqueue_core::ErrorKind;
 use futures::{Stream, StreamExt as _};
 use lapin::tcp::OwnedTLSConfig;
 use lapin::{Connection, ConnectionProperties, Event};
 
+use crate::clock::Clock;
 use crate::config::RabbitConfig;
 use crate::error::{Failure, alarm};
 use crate::fold::Fold;
@@ -120,9 +121,7 @@ async fn become_ready(shared: &Shared) {
         }
     }
     let mut clock = shared.clock.subscribe();
-    let _ = clock
-        .wait_for(|seen| seen.time > Timestamp::default())
-        .await;
+    let _ = clock.wait_for(Clock::is_known).await;
     shared.accept();
     shared.phase.send_replace(Phase::Ready);
     tracing::debug!(prefix = shared.config.prefix, "follows the ledger");

@@ -3,18 +3,20 @@
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyqueue_core::support::Waiters;
-use anyqueue_core::{Error, ErrorKind, Operation, Timestamp};
+use anyqueue_core::{Error, ErrorKind, Operation};
 use anyqueue_memory::Changes;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
+use crate::clock::{Clock, Mark, Said};
 use crate::config::RabbitConfig;
 use crate::error::Failure;
 use crate::fold::{Effects, Fold, Reply, Standing};
-use crate::outbox::{Item, Outbox, Own, Urgency};
+use crate::item::{Answered, Item};
+use crate::outbox::{Outbox, Own, Urgency};
 use crate::ticket::Held;
 use crate::wire::{self, Entry, Head, Unreadable};
 
@@ -32,8 +34,8 @@ pub(crate) struct Shared {
     /// Told when the outbox has something to send.
     pub(crate) to_send: Notify,
     pub(crate) waiters: Waiters,
-    /// The ledger's time, and when this instance saw it.
-    pub(crate) clock: watch::Sender<Seen>,
+    /// The ledger's time, and what is known of it.
+    pub(crate) clock: watch::Sender<Clock>,
     pub(crate) phase: watch::Sender<Phase>,
     /// Calls are refused at once: the broker is away for long.
     refusing: AtomicBool,
@@ -70,6 +72,8 @@ pub(crate) struct View {
     pub(crate) head: Option<Head>,
     /// Bytes folded since the ledger began.
     pub(crate) bytes: u64,
+    /// This instance's latest messages.
+    said: Said,
 }
 
 impl View {
@@ -77,6 +81,15 @@ impl View {
     pub(crate) fn ledgers(&self) -> Vec<String> {
         let here = self.place.iter().map(|place| place.ledger.clone());
         here.chain(self.fold.other_ledgers()).collect()
+    }
+
+    /// How far the ledger was read.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        let place = self.place.as_ref()?;
+        Some(Mark {
+            generation: self.generation,
+            next: place.next,
+        })
     }
 
     /// The place is after this message.
@@ -123,13 +136,6 @@ impl Print {
     }
 }
 
-/// The ledger's time and when it was seen.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Seen {
-    pub(crate) time: Timestamp,
-    pub(crate) at: Instant,
-}
-
 /// How the instance gets on with its broker.
 #[derive(Debug, Clone)]
 pub(crate) enum Phase {
@@ -152,10 +158,6 @@ impl Phase {
 impl Shared {
     pub(crate) fn new(config: RabbitConfig) -> Self {
         let session = Uuid::now_v7();
-        let seen = Seen {
-            time: Timestamp::default(),
-            at: Instant::now(),
-        };
         Self {
             config,
             session,
@@ -163,7 +165,7 @@ impl Shared {
             outbox: Mutex::new(Outbox::new(session)),
             to_send: Notify::new(),
             waiters: Waiters::default(),
-            clock: watch::Sender::new(seen),
+            clock: watch::Sender::new(Clock::new()),
             phase: watch::Sender::new(Phase::Starting),
             refusing: AtomicBool::new(false),
             leading: AtomicU64::new(0),
@@ -206,11 +208,6 @@ impl Shared {
         }
     }
 
-    /// How long ago the last tick was seen.
-    pub(crate) fn staleness(&self) -> Duration {
-        self.clock.borrow().at.elapsed()
-    }
-
     /// Appends an entry, or a barrier, and returns once it was folded here.
     pub(crate) async fn submit(
         &self,
@@ -244,8 +241,13 @@ impl Shared {
     }
 
     /// A barrier of the instance's own, also while calls are refused.
-    pub(crate) fn barrier(&self) -> crate::outbox::Answered {
-        let (item, answered) = Item::new(None);
+    pub(crate) fn barrier(&self) -> Answered {
+        self.insist(Item::new(None))
+    }
+
+    /// Appends an item of the instance's own before all others, also while calls
+    /// are refused.
+    pub(crate) fn insist(&self, (item, answered): (Item, Answered)) -> Answered {
         self.outbox().push(item, Urgency::First);
         self.to_send.notify_one();
         answered
@@ -256,7 +258,7 @@ impl Shared {
         &self,
         entry: Option<Entry>,
         urgency: Urgency,
-    ) -> Result<crate::outbox::Answered, Failure> {
+    ) -> Result<Answered, Failure> {
         if self.refusing.load(Ordering::Acquire) {
             return Err(match &*self.phase.borrow() {
                 Phase::Down(failure) => failure.clone(),
@@ -302,18 +304,25 @@ impl Shared {
                 generation,
                 head,
                 bytes: 0,
+                said: Said::default(),
             };
         }
         let missed = self.outbox().missed(folded);
         let message = "accepted, but the ledger went on without this instance";
         answer_all(missed, &Failure::new(ErrorKind::Unknown, message));
-        self.set_clock(clock);
+        self.unheard.store(false, Ordering::Release);
+        self.clock.send_modify(|known| known.load(clock));
         self.note_leader();
         self.waiters.wake_all();
     }
 
-    /// Folds the ledger's message at this offset.
-    pub(crate) fn fold(&self, offset: u64, message: &[u8]) -> Result<(), Failure> {
+    /// Folds the ledger's message at this offset, whose sender had read so far.
+    pub(crate) fn fold(
+        &self,
+        offset: u64,
+        message: &[u8],
+        read: Option<Mark>,
+    ) -> Result<(), Failure> {
         let (header, body) = match wire::open(message) {
             Ok(opened) => opened,
             Err(Unreadable::Newer) => return Err(Unreadable::Newer.into()),
@@ -327,6 +336,7 @@ impl Shared {
         let mut effects = Effects::default();
         let mut answers = Vec::new();
         let (clock, altered);
+        let mut made = None;
         {
             let mut view = self.view();
             let view = &mut *view;
@@ -350,9 +360,13 @@ impl Shared {
             let own =
                 (header.session == self.session).then(|| self.outbox().seen(&header, message));
             altered = matches!(own, Some(Own::Altered));
-            if let Some(Own::Batch(items)) = own {
+            if let Some(Own::Batch { items, packed }) = own {
                 // Its entries are at hand: they need not be decoded.
                 view.fold.forget_pieces(header.session);
+                made = Some(packed);
+                if let Some(here) = view.mark() {
+                    view.said.push(here, packed);
+                }
                 for item in items {
                     let (entry, reply) = item.take();
                     let done = match entry {
@@ -379,9 +393,21 @@ impl Shared {
                 effects.touched |= effects.moved;
             }
             clock = view.fold.clock();
+            if effects.reading.is_some() {
+                made = made.or_else(|| match read {
+                    Some(read) => view.said.read_by(read),
+                    // An older version's: it is taken for an answer.
+                    None => view.said.last(),
+                });
+            }
         }
-        if effects.ticked {
-            self.set_clock(clock);
+        if effects.elected {
+            self.clock.send_modify(Clock::doubt);
+        }
+        if let Some(reading) = effects.reading {
+            self.unheard.store(false, Ordering::Release);
+            let hear = |known: &mut Clock| known.hear(clock, reading, made);
+            self.clock.send_modify(hear);
         }
         for (reply, done) in answers {
             // A caller that is gone needs no answer.
@@ -411,14 +437,6 @@ impl Shared {
             drop(outbox);
             self.to_send.notify_one();
         }
-    }
-
-    fn set_clock(&self, time: Timestamp) {
-        self.unheard.store(false, Ordering::Release);
-        self.clock.send_replace(Seen {
-            time,
-            at: Instant::now(),
-        });
     }
 
     fn tell(&self, effects: &Effects) {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyqueue_conformance_tests::faults::{Proxy, Way};
 use anyqueue_core::{
-    Backend, Filter, MaintainLimits, Page, QueueName, Retention, Schedule, Settled, Settlement,
-    State, Timestamp, WaitRequest,
+    Backend, ErrorText, Filter, MaintainLimits, Outcome, Page, QueueName, Retention, Schedule,
+    Settled, Settlement, State, Timestamp, WaitRequest,
 };
 use anyqueue_rabbitmq::{RabbitBackend, RabbitConfig};
 use common::jobs::{LONG, again, claim_of, complete, job, put, record, settle, take};
@@ -34,6 +34,9 @@ fn main() -> ExitCode {
         what_others_publish_is_passed_over_by_all_alike,
         an_idle_instance_appends_nothing,
         a_delay_is_whole_after_a_long_rest,
+        spans_are_whole_on_a_new_connection,
+        spans_are_whole_without_a_leader,
+        spans_are_whole_after_all_were_away,
     ];
     common::run(trials, common::broker())
 }
@@ -506,6 +509,86 @@ async fn a_delay_is_whole_after_a_long_rest() {
     let due = found[0].as_ref().unwrap().due_at;
     // One host: the leader's clock is the test's.
     assert!(due >= before.after(DELAY), "{before:?} {due:?}");
+    drop(store);
+    remove(&prefix).await;
+}
+
+/// Delays and leases that begin now end no earlier than was asked for. Takes
+/// the one job that is ready. One host: the leader's clock is the test's.
+async fn spans_are_whole(store: &RabbitBackend) {
+    const SPAN: Duration = Duration::from_secs(60);
+    // How old the time of a stamp may be.
+    const PRECISION: Duration = Duration::from_millis(30);
+    let least = || Timestamp::host_now().after(SPAN).before(PRECISION);
+    let mut later = job();
+    later.schedule = Schedule::After(SPAN);
+    let due = least();
+    store.enqueue(std::slice::from_ref(&later)).await.unwrap();
+    let found = record(store, later.id).await.due_at;
+    assert!(found >= due, "a delay: {found:?}, not {due:?}");
+
+    let until = least();
+    let token = store.claim(&claim_of(1, SPAN)).await.unwrap()[0].token;
+    let found = record(store, token.id).await.lease_until.unwrap();
+    assert!(found >= until, "a lease: {found:?}, not {until:?}");
+
+    let until = least();
+    store.heartbeat(&[token], SPAN).await.unwrap();
+    let found = record(store, token.id).await.lease_until.unwrap();
+    assert!(found >= until, "a heartbeat: {found:?}, not {until:?}");
+
+    let outcome = Outcome::Retry {
+        delay: SPAN,
+        error: ErrorText::new("once more"),
+    };
+    let due = least();
+    let settlement = [Settlement { token, outcome }];
+    assert_eq!(
+        store.settle(&settlement).await.unwrap(),
+        [Settled::Accepted]
+    );
+    let found = record(store, token.id).await.due_at;
+    assert!(found >= due, "a retry: {found:?}, not {due:?}");
+}
+
+/// Its reader takes the last tick for one just made.
+async fn spans_are_whole_on_a_new_connection() {
+    let prefix = fresh("newcomer");
+    let leader = open(&config(&prefix)).await;
+    put(&leader).await;
+    // Less than an idle leader's ticks are apart.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let store = RabbitBackend::open(&config(&prefix));
+    spans_are_whole(&store).await;
+    drop((leader, store));
+    remove(&prefix).await;
+}
+
+async fn spans_are_whole_without_a_leader() {
+    let prefix = fresh("leaderless");
+    let (proxy, leader) = behind(&prefix).await;
+    let store = open(&config(&prefix)).await;
+    // The first claim takes the ticket.
+    assert!(store.claim(&claim_of(1, LONG)).await.unwrap().is_empty());
+    put(&store).await;
+    // It hangs, and its connection lives: the next one is not elected at once.
+    proxy.stall();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    spans_are_whole(&store).await;
+    proxy.pass();
+    drop((leader, store));
+    remove(&prefix).await;
+}
+
+async fn spans_are_whole_after_all_were_away() {
+    let prefix = fresh("outage");
+    let store = open(&config(&prefix)).await;
+    put(&store).await;
+    drop(store);
+    // More than a tick moves the clock by, and than two.
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    let store = RabbitBackend::open(&config(&prefix));
+    spans_are_whole(&store).await;
     drop(store);
     remove(&prefix).await;
 }

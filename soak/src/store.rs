@@ -123,11 +123,11 @@ impl Store {
     pub(crate) fn rules(&self) -> Rules {
         let mut rules = Rules::default();
         if let Self::RabbitMq(_) = self {
-            // Time is the leader's ticks: 30 ms fine while there is a leader,
-            // up to 2.5 s behind while one is missed (backend-rabbitmq/FOLD.md,
-            // "The clock"); and who lost its ticket may lose its leases.
+            // Time is the leader's ticks, 30 ms fine, also where one is missed
+            // (backend-rabbitmq/FOLD.md, "The clock"); and who lost its ticket may
+            // lose its leases.
             rules.slack = 100_000;
-            rules.slack_beside_faults = 3_500_000;
+            rules.slack_beside_faults = rules.slack;
             rules.takeover = Some(10_000_000);
         }
         rules
