@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures::TryFutureExt as _;
 use futures::future::{LocalBoxFuture, try_join_all};
 
 use super::exchanges::{Claim, Enqueue, Exchange, Settle};
@@ -83,9 +84,15 @@ impl fmt::Display for Cuts {
 /// - a job whose claim was lost comes back once its lease is over;
 /// - the handle goes on, with all its connections.
 ///
+/// What was done is given to `done`, call by call; all of it can take long.
+///
 /// # Errors
 /// The first breach, in words.
-pub async fn every_byte(remote: Arc<dyn Remote>, cuts: Cuts) -> Result<Vec<Swept>, String> {
+pub async fn every_byte(
+    remote: Arc<dyn Remote>,
+    cuts: Cuts,
+    done: impl Fn(&Swept),
+) -> Result<(), String> {
     let mut sweeps: Vec<LocalBoxFuture<'_, _>> = Vec::new();
     for start in [Start::Warm, Start::Cold] {
         if start == Start::Cold && cuts.cold_stride == 0 {
@@ -98,7 +105,10 @@ pub async fn every_byte(remote: Arc<dyn Remote>, cuts: Cuts) -> Result<Vec<Swept
             sweeps.push(Box::pin(sweep::<Settle>(remote, cuts, way, start)));
         }
     }
-    try_join_all(sweeps).await
+    let told = sweeps
+        .into_iter()
+        .map(|sweep| sweep.map_ok(|swept| done(&swept)));
+    try_join_all(told).await.map(drop)
 }
 
 async fn sweep<E: Exchange>(

@@ -66,13 +66,11 @@ pub fn run(remote: impl Remote, cuts: Cuts) -> ExitCode {
             "the_connection_cut_at_every_byte",
             missing.as_deref(),
             async move || {
-                let swept = every_byte(remote, cuts).await?;
-                let mut out = std::io::stdout().lock();
-                let _ = writeln!(out, "{cuts}");
-                for swept in &swept {
-                    let _ = writeln!(out, "{swept}");
-                }
-                Ok(())
+                let _ = writeln!(std::io::stdout(), "{cuts}");
+                let told = |swept: &Swept| {
+                    let _ = writeln!(std::io::stdout(), "{swept}");
+                };
+                every_byte(remote, cuts, told).await
             },
         )
     };
