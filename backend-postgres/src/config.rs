@@ -25,7 +25,7 @@ use crate::schema::Schema;
 /// | `pool=8` | the most connections of a handle, beside the one that listens |
 /// | `notify=on`, `off` | whether to listen for other processes' changes, or to look now and then |
 /// | `pooler=none`, `transaction` | a pooler in transaction mode (PgBouncer, any version) is in between: nothing is kept on a connection, and `notify` is off |
-/// | `statement_timeout=30` | seconds after which the server gives a statement up; 0: never |
+/// | `statement_timeout=30` | seconds after which the server gives a statement up, and 5 s later the client its connection; 0: neither ever does, and a call hangs where the server's host is gone without a word |
 /// | `sslmode` | see below |
 /// | `sslrootcert`, `sslcert`, `sslkey` | files with the authority's certificate and the client's own |
 /// | `host`, `hostaddr`, `port`, `dbname`, `user`, `password`, `application_name` | as in the URL's other parts |
@@ -50,7 +50,8 @@ pub struct PostgresConfig {
     pub wake: Wake,
     /// What stands between this process and the server.
     pub pooler: Pooler,
-    /// When the server gives a statement up; `None`: never.
+    /// When the server gives a statement up, and 5 s later the client its
+    /// connection; `None`: never.
     pub statement_timeout: Option<Duration>,
 }
 

@@ -39,6 +39,14 @@ impl Failure {
         Self::new(ErrorKind::Corrupt, message)
     }
 
+    /// The server says nothing, though it should have given the statement up.
+    pub(crate) fn silent() -> Self {
+        let message = "the server gave no answer; the connection is likely half open";
+        let mut failure = Self::new(ErrorKind::Unavailable, message);
+        failure.broken = true;
+        failure
+    }
+
     /// The task that made the call is gone: its runtime was stopped.
     pub(crate) fn gone() -> Self {
         let message = "the runtime that carried the call has stopped";

@@ -22,8 +22,16 @@ use crate::wake::{Hub, queue_hash};
 /// How long a call waits for a connection.
 const ACQUIRE: Duration = Duration::from_secs(5);
 
+/// How long after the server gave a statement up an answer is still waited for.
+/// TCP alone tells of a host that has lost its power after a quarter of an hour,
+/// and never where all that was sent had arrived.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// How long a connection may lie idle before it is tried before it is used.
 const TRUSTED: Duration = Duration::from_secs(60);
+
+/// How long such a trial may take: several of them are to fit into `ACQUIRE`.
+const TRIAL: Duration = Duration::from_millis(500);
 
 /// The most names kept of each sort; past it the cache starts anew.
 const CACHED: usize = 16_384;
@@ -182,7 +190,7 @@ impl Store {
                         if !suspected {
                             return Ok(true);
                         }
-                        let ping = tokio::time::timeout(Duration::from_secs(2), conn.ping());
+                        let ping = tokio::time::timeout(TRIAL, conn.ping());
                         Ok(matches!(ping.await, Ok(Ok(()))))
                     })
                 })
@@ -254,13 +262,13 @@ impl Store {
                 Ok(rows) => answers.push(rows),
                 Err(failure) => {
                     if !failure.broken {
-                        tx.rollback().await?;
+                        self.answered(tx.rollback()).await?;
                     }
                     return Err(failure);
                 }
             }
         }
-        tx.commit().await?;
+        self.answered(tx.commit()).await?;
         Ok(answers)
     }
 
@@ -269,7 +277,7 @@ impl Store {
         conn: &'a mut PgConnection,
     ) -> Result<Transaction<'a, Postgres>, Failure> {
         if self.config.pooler == Pooler::None {
-            return Ok(conn.begin().await?);
+            return self.answered(conn.begin()).await;
         }
         // What a connection of ours has from its start on, for this transaction.
         let timeout = self.timeout();
@@ -282,7 +290,19 @@ impl Store {
             begin.push_str(" = ");
             begin.push_str(value);
         }
-        Ok(conn.begin_with(AssertSqlSafe(begin)).await?)
+        self.answered(conn.begin_with(AssertSqlSafe(begin))).await
+    }
+
+    /// Waits for the server's answer to one statement.
+    async fn answered<T>(
+        &self,
+        statement: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, Failure> {
+        let Some(limit) = self.config.statement_timeout else {
+            return Ok(statement.await?);
+        };
+        let answer = tokio::time::timeout(limit.saturating_add(GRACE), statement).await;
+        Ok(answer.map_err(|_| Failure::silent())??)
     }
 
     /// When the server gives a statement up, in milliseconds; 0: never.
@@ -348,7 +368,7 @@ impl Store {
     ) -> Result<Vec<PgRow>, Failure> {
         let named = self.config.pooler == Pooler::None;
         let query = sqlx::query_with(self.statements.get(statement), args).persistent(named);
-        Ok(query.fetch_all(conn).await?)
+        self.answered(query.fetch_all(conn)).await
     }
 
     pub(crate) async fn acquire(&self) -> Result<PoolConnection<Postgres>, Failure> {

@@ -14,8 +14,11 @@ use std::time::{Duration, Instant};
 
 use anyqueue_core::support::Waiters;
 use anyqueue_core::{JobId, Operation, QueueName};
-use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::Executor as _;
+use sqlx::postgres::{PgListener, PgNotification, PgPoolOptions};
 use tokio::task::AbortHandle;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::args::args;
@@ -28,6 +31,11 @@ const GAP: Duration = Duration::from_millis(2);
 
 /// The longest span until a listener that was lost is tried again.
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
+
+/// How long the listening connection may be silent before it is tried, and how
+/// long its answer may take.
+const SILENCE: Duration = Duration::from_secs(10);
+const TRIAL: Duration = Duration::from_secs(5);
 
 /// How long other processes are told of a job's changes after a wait for it.
 const WATCH: Duration = Duration::from_secs(60);
@@ -292,7 +300,9 @@ async fn listen(store: Weak<Store>) {
                 .connect_lazy_with(options);
             let mut listener = PgListener::connect_with(&pool).await?;
             listener.eager_reconnect(false);
-            listener.listen(&channel).await?;
+            timeout(TRIAL, listener.listen(&channel))
+                .await
+                .map_err(silent)??;
             match store.upgrade() {
                 Some(store) => {
                     store.hub.listening.store(true, Ordering::Release);
@@ -301,7 +311,7 @@ async fn listen(store: Weak<Store>) {
                 }
                 None => return Ok(()),
             }
-            while let Some(notification) = listener.try_recv().await? {
+            while let Some(notification) = next(&mut listener).await? {
                 let Some(store) = store.upgrade() else { break };
                 store.hub.hear(notification.payload());
             }
@@ -321,4 +331,22 @@ async fn listen(store: Weak<Store>) {
         tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
         wait = wait.saturating_mul(2).min(LONGEST_RETRY);
     }
+}
+
+/// The next notification; `None` where the connection is lost. It is tried now
+/// and then: half open it would be silent for ever, and whoever waits would look
+/// for work once a second, for as long as the process lives.
+async fn next(listener: &mut PgListener) -> Result<Option<PgNotification>, sqlx::Error> {
+    loop {
+        // The driver reads whole messages or nothing: this can be dropped.
+        if let Ok(heard) = timeout(SILENCE, listener.try_recv()).await {
+            return heard;
+        }
+        let trial = timeout(TRIAL, listener.execute("SELECT 1")).await;
+        trial.map_err(silent)??;
+    }
+}
+
+fn silent(_: Elapsed) -> sqlx::Error {
+    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
 }

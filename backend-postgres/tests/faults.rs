@@ -12,7 +12,7 @@ use anyqueue_conformance_tests::faults::{Flow, Proxy, Way};
 use anyqueue_core::{
     Backend, ClaimedJob, Error, ErrorKind, JobId, NewJob, Settled, State, Timestamp,
 };
-use anyqueue_postgres::sqlx::{Connection as _, PgConnection, raw_sql};
+use anyqueue_postgres::sqlx::{Connection as _, PgConnection, query_scalar, raw_sql};
 use anyqueue_postgres::{PostgresBackend, PostgresConfig};
 use common::{claim, complete, counts, created, jobs, request};
 
@@ -257,6 +257,48 @@ async fn terminated_connections_cost_calls_and_no_jobs() {
     cutting.await.unwrap();
     let found = repeat!(known, backend.counts());
     assert_eq!(found[0].counts.get(State::Ready), all.len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_that_hears_nothing_is_replaced() {
+    let mut server = Postgres::new().unwrap();
+    server.start().await.unwrap();
+    let proxy = Proxy::to(server.port()).await.unwrap();
+    let backend = PostgresBackend::connect(&proxy.url(&server.url())).unwrap();
+    backend.prepare().await.unwrap();
+    let connect = PostgresConfig::from_url(&server.url()).unwrap().connect;
+    let mut conn = PgConnection::connect_with(&connect).await.unwrap();
+    let listening = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN %'";
+    // The first wait has it listen; from then on no call is made.
+    backend
+        .wait_for_change(&[jobs(1)[0].id], Duration::from_millis(1))
+        .await
+        .unwrap();
+    let listens = async {
+        while query_scalar::<_, i64>(listening)
+            .fetch_one(&mut conn)
+            .await
+            .unwrap()
+            == 0
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(common::HANG, listens)
+        .await
+        .expect("it listens");
+    let before = proxy.accepted();
+    for way in Way::BOTH {
+        proxy.flow(way, Flow::Swallow);
+    }
+    let replaced = async {
+        while proxy.accepted() == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(common::HANG, replaced)
+        .await
+        .expect("it is missed");
 }
 
 /// Makes a call whose answer is lost, until one was that took effect all the

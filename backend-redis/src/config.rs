@@ -18,6 +18,12 @@ use crate::error::invalid_url;
 /// | `redis-cluster://user:password@one:7000,two:7000` | a Cluster, found by any of these nodes |
 /// | `rediss-cluster://one:7000,two:7000` | the same by TLS |
 ///
+/// The server of a `redis:` URL must not be a Cluster's node, not even of a
+/// Cluster of one, and a `redis-cluster:` URL must lead to a Cluster: `prepare`
+/// refuses what does not fit. The nodes take the same user and password, and are
+/// reached by the addresses that they tell of themselves (`CLUSTER SLOTS`), so
+/// these must lead there from here.
+///
 /// User and password are percent-decoded.
 ///
 /// | Option | Meaning |

@@ -98,6 +98,8 @@ fn judge(error: &RedisError) -> (ErrorKind, Option<&'static str>) {
     }
 }
 
+pub(crate) const IN_CLUSTER: &str =
+    "the server is one of a cluster; give a URL that starts with `redis-cluster:`";
 const CREDENTIALS: &str = "the server refuses the URL's user and password; correct them";
 
 fn judge_server(kind: Server, error: &RedisError) -> (ErrorKind, Option<&'static str>) {
@@ -110,23 +112,26 @@ fn judge_server(kind: Server, error: &RedisError) -> (ErrorKind, Option<&'static
             ErrorKind::Unavailable,
             Some("the server is a read-only replica; give the address of the primary"),
         ),
-        Server::Moved | Server::Ask => (
-            ErrorKind::Unavailable,
-            Some("the server is one of a cluster; give a URL that starts with `redis-cluster:`"),
-        ),
+        Server::Moved | Server::Ask => (ErrorKind::Unavailable, Some(IN_CLUSTER)),
         Server::NoPerm => (
             ErrorKind::Denied,
             Some("the user may not do this; the crate's documentation lists what it needs"),
         ),
-        Server::ResponseError
-            if error
-                .detail()
-                .is_some_and(|text| text.contains("max number")) =>
-        {
-            (ErrorKind::Unavailable, None)
-        }
+        Server::ResponseError => judge_text(error.detail().unwrap_or_default()),
         _ => (ErrorKind::Internal, None),
     }
+}
+
+/// What has no code of its own.
+fn judge_text(text: &str) -> (ErrorKind, Option<&'static str>) {
+    if text.contains("max number") {
+        return (ErrorKind::Unavailable, None);
+    }
+    if text.contains("cluster support disabled") {
+        let advice = "the server is not one of a cluster; give a URL that starts with `redis:`";
+        return (ErrorKind::InvalidInput, Some(advice));
+    }
+    (ErrorKind::Internal, None)
 }
 
 fn judge_code(error: &RedisError) -> (ErrorKind, Option<&'static str>) {

@@ -4,8 +4,9 @@
 use anyqueue_core::{Durability, ErrorKind};
 use redis::Value;
 
+use crate::config::Topology;
 use crate::connection::{bytes, list};
-use crate::error::Failure;
+use crate::error::{Failure, IN_CLUSTER};
 use crate::store::Store;
 use crate::wire::utf8;
 
@@ -20,7 +21,7 @@ pub(crate) async fn prepare(store: &Store) -> Result<(), Failure> {
     let settings = Settings::of(store).await?;
     let durability = settings.iter().map(Settings::durability).min();
     for one in &settings {
-        one.check()?;
+        one.check(store.connections.config.topology)?;
     }
     mark(store).await?;
     store.set_durability(durability.unwrap_or(Durability::Process));
@@ -59,6 +60,7 @@ struct Settings {
     aof: Option<bool>,
     fsync: Option<String>,
     fsync_on_rewrite: Option<bool>,
+    in_cluster: bool,
 }
 
 impl Settings {
@@ -66,7 +68,10 @@ impl Settings {
     /// where the user may.
     async fn of(store: &Store) -> Result<Vec<Self>, Failure> {
         let mut info = redis::cmd("INFO");
-        info.arg("server").arg("memory").arg("persistence");
+        info.arg("server")
+            .arg("memory")
+            .arg("persistence")
+            .arg("cluster");
         let infos = store.connections.everywhere(&info).await?;
         let mut all = Vec::with_capacity(infos.len());
         for info in infos {
@@ -108,6 +113,7 @@ impl Settings {
             }
             Some(("maxmemory_policy", policy)) => self.eviction = Some(policy.trim().to_owned()),
             Some(("aof_enabled", enabled)) => self.aof = Some(enabled.trim() == "1"),
+            Some(("cluster_enabled", enabled)) => self.in_cluster = enabled.trim() == "1",
             _ => {}
         }
     }
@@ -156,7 +162,11 @@ impl Settings {
         }
     }
 
-    fn check(&self) -> Result<(), Failure> {
+    fn check(&self, topology: Topology) -> Result<(), Failure> {
+        // It would serve the queues whose slots it has, and refuse all others.
+        if self.in_cluster && topology == Topology::Single {
+            return Err(Failure::new(ErrorKind::InvalidInput, IN_CLUSTER));
+        }
         if self.version.is_some_and(|version| version < OLDEST) {
             let message = "the server is older than Redis 7.0; update it";
             return Err(Failure::new(ErrorKind::Unsupported, message));
@@ -206,11 +216,13 @@ mod tests {
     #[test]
     fn old_servers_and_evicting_ones_are_refused_with_what_to_do() {
         let refusal = |lines: &[&str]| {
-            let refused = settings(lines, None).check().map_err(|failure| {
-                failure
-                    .into_error(anyqueue_core::Operation::Prepare)
-                    .to_string()
-            });
+            let refused = settings(lines, None)
+                .check(Topology::Single)
+                .map_err(|failure| {
+                    failure
+                        .into_error(anyqueue_core::Operation::Prepare)
+                        .to_string()
+                });
             refused.err().unwrap_or_default()
         };
         assert!(refusal(&["redis_version:6.2.14"]).contains("older than Redis 7.0"));

@@ -8,7 +8,7 @@ use libtest_mimic::{Arguments, Completion, Trial};
 mod common;
 mod faults_of;
 
-use faults_of::{connections, kills, settings, tickets};
+use faults_of::{clusters, connections, kills, settings, tickets};
 
 /// Set in a process that a case starts: what it is to do.
 const CHILD: &str = "ANYQUEUE_TEST_REDIS_CHILD";
@@ -68,6 +68,9 @@ fn main() -> ExitCode {
         connections::waits_come_back_after_a_restart,
         connections::tls_verifies_the_certificate,
         connections::a_wrong_password_is_denied_and_not_shown,
+        clusters::a_node_by_a_url_for_one_server_is_refused,
+        clusters::one_server_by_a_url_for_a_cluster_is_refused,
+        clusters::any_one_node_leads_to_all,
         settings::durability_is_that_of_the_live_settings,
         settings::an_evicting_policy_is_refused,
         settings::a_newer_store_is_refused,

@@ -76,7 +76,8 @@ impl Board {
 }
 
 /// For each fault the time from its end until a job was settled next: by the
-/// process that it met where that one lives on, else by any.
+/// process that it met where that one lives on, else by any. The time of
+/// further faults that kept it from that does not count.
 fn recoveries(history: &History) -> Vec<Duration> {
     let settled: Vec<(u64, u32)> = history
         .calls
@@ -100,11 +101,22 @@ fn recoveries(history: &History) -> Vec<Duration> {
             .iter()
             .filter(|(ended, who)| *ended >= fault.to && by.is_none_or(|process| process == *who));
         let first = later.map(|(ended, _)| *ended).min()?;
-        Some(Duration::from_micros(first - fault.to))
+        let wait = first - fault.to;
+        Some(Duration::from_micros(
+            wait - disturbed(fault.to, first, by, &history.faults),
+        ))
     };
     let mut all: Vec<Duration> = history.faults.iter().filter_map(next).collect();
     all.sort_unstable();
     all
+}
+
+/// For how much of this time there were faults of everything, or of this
+/// process. No two happen at once.
+fn disturbed(from: u64, to: u64, process: Option<u32>, faults: &[Fault]) -> u64 {
+    let meets = |fault: &&Fault| fault.process.is_none() || fault.process == process;
+    let shared = |fault: &Fault| fault.to.min(to).saturating_sub(fault.from.max(from));
+    faults.iter().filter(meets).map(shared).sum()
 }
 
 fn percentile(sorted: &[Duration], percent: usize) -> String {
@@ -147,5 +159,63 @@ impl fmt::Display for Board {
             self.faults.values().sum::<u32>(),
             percentile(&self.recoveries, 99)
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyqueue_conformance_tests::faults::history::{Asked, Call};
+
+    use super::*;
+
+    fn fault(process: Option<u32>, from: u64, to: u64) -> Fault {
+        Fault {
+            what: "stalls".to_owned(),
+            process,
+            from,
+            to,
+        }
+    }
+
+    fn settle(process: u32, ended: u64) -> Call {
+        Call {
+            process,
+            began: ended - 1,
+            ended: Some(ended),
+            asked: Asked::Settle(Vec::new()),
+            answer: Answer::Settled(vec![Settled::Accepted]),
+        }
+    }
+
+    #[test]
+    fn a_recovery_ends_with_the_next_settle_of_who_was_met() {
+        let history = History {
+            calls: vec![settle(2, 110), settle(1, 130)],
+            faults: vec![fault(None, 0, 50), fault(Some(1), 60, 100)],
+            ..History::default()
+        };
+        assert_eq!(recoveries(&history), [30, 60].map(Duration::from_micros));
+    }
+
+    #[test]
+    fn the_time_of_further_faults_is_no_recovery() {
+        let faults = vec![
+            fault(Some(1), 0, 100),
+            fault(Some(2), 110, 120),
+            fault(Some(1), 120, 170),
+            fault(None, 175, 180),
+        ];
+        assert_eq!(disturbed(100, 200, Some(1), &faults), 55);
+        assert_eq!(disturbed(100, 150, Some(1), &faults), 30);
+        assert_eq!(disturbed(100, 200, None, &faults), 5);
+        let history = History {
+            calls: vec![settle(1, 200), settle(2, 300)],
+            faults: faults.into_iter().take(3).collect(),
+            ..History::default()
+        };
+        assert_eq!(
+            recoveries(&history),
+            [30, 50, 180].map(Duration::from_micros)
+        );
     }
 }

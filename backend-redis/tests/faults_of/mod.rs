@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyqueue_core::{
-    Backend, ClaimRequest, ClaimedJob, Kind, NewJob, Outcome, Payload, QueueName, Settlement,
-    Token, WaitRequest, WorkerId,
+    Backend, ClaimRequest, ClaimedJob, ErrorKind, Kind, NewJob, Outcome, Payload, QueueName,
+    Settlement, Token, WaitRequest, WorkerId,
 };
 use anyqueue_redis::RedisBackend;
 
+pub(crate) mod clusters;
 pub(crate) mod connections;
 pub(crate) mod kills;
 pub(crate) mod settings;
@@ -30,6 +31,13 @@ pub(crate) async fn open(url: &str) -> Arc<RedisBackend> {
     let backend = RedisBackend::connect(url).expect("a URL");
     backend.prepare().await.expect("the store is prepared");
     backend
+}
+
+/// How the store refuses to be prepared.
+pub(crate) async fn refusal(url: &str) -> (ErrorKind, String) {
+    let refused = RedisBackend::connect(url).expect("a URL").prepare().await;
+    let error = refused.expect_err("it is refused");
+    (error.kind(), error.to_string())
 }
 
 pub(crate) async fn claim(a: &RedisBackend, limit: u32, lease: Duration) -> Vec<ClaimedJob> {

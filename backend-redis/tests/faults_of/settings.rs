@@ -5,14 +5,8 @@ use std::time::Duration;
 use anyqueue_core::{Backend, Durability, ErrorKind, Payload, QueueName, State};
 use anyqueue_redis::{RedisBackend, redis};
 
-use super::{claim, complete, job, open, queue, wait};
+use super::{claim, complete, job, open, queue, refusal, wait};
 use crate::common::{Server, command};
-
-async fn refusal(url: &str) -> (ErrorKind, String) {
-    let refused = RedisBackend::connect(url).expect("a URL").prepare().await;
-    let error = refused.expect_err("it is refused");
-    (error.kind(), error.to_string())
-}
 
 pub(crate) async fn durability_is_that_of_the_live_settings() {
     let server = Server::start(&[]).await.expect("a server");

@@ -40,6 +40,8 @@ fn url<T: Debug>(bytes: &[u8], read: impl Fn(&str) -> Result<T, Error>) {
 /// Whether the secret stands where a password does, and nowhere else: it is a
 /// part of no host, path or option.
 fn is_password(text: &str) -> bool {
+    // As parsers of URLs do: the secret may come together only then.
+    let text = text.replace(['\t', '\n', '\r'], "");
     let Some((_, rest)) = text.split_once("://") else {
         return false;
     };

@@ -2,20 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyqueue_core::Error;
+use futures::TryFutureExt as _;
 use futures::future::{LocalBoxFuture, try_join_all};
 
 use super::exchanges::{Claim, Enqueue, Exchange, Settle};
+use super::stage::{Stage, in_time};
 use super::{Remote, Start, Swept};
-use crate::asserts::{Failure, eventually, holds, same};
-use crate::faults::{Proxy, Way};
-use crate::handle::Handle;
+use crate::asserts::{Failure, holds, same};
+use crate::faults::Way;
 use crate::store::fresh_name;
-
-/// What only tells a hang from an answer.
-const HANG: Duration = Duration::from_secs(60);
 
 /// At which bytes of an exchange the connection is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,26 +84,35 @@ impl fmt::Display for Cuts {
 /// - a job whose claim was lost comes back once its lease is over;
 /// - the handle goes on, with all its connections.
 ///
+/// What was done is given to `done`, call by call; all of it can take long.
+///
 /// # Errors
 /// The first breach, in words.
-pub async fn every_byte(remote: Arc<dyn Remote>, cuts: Cuts) -> Result<Vec<Swept>, String> {
+pub async fn every_byte(
+    remote: Arc<dyn Remote>,
+    cuts: Cuts,
+    done: impl Fn(&Swept),
+) -> Result<(), String> {
     let mut sweeps: Vec<LocalBoxFuture<'_, _>> = Vec::new();
     for start in [Start::Warm, Start::Cold] {
         if start == Start::Cold && cuts.cold_stride == 0 {
             continue;
         }
         for way in Way::BOTH {
-            let remote = &remote;
+            let remote = &*remote;
             sweeps.push(Box::pin(sweep::<Enqueue>(remote, cuts, way, start)));
             sweeps.push(Box::pin(sweep::<Claim>(remote, cuts, way, start)));
             sweeps.push(Box::pin(sweep::<Settle>(remote, cuts, way, start)));
         }
     }
-    try_join_all(sweeps).await
+    let told = sweeps
+        .into_iter()
+        .map(|sweep| sweep.map_ok(|swept| done(&swept)));
+    try_join_all(told).await.map(drop)
 }
 
 async fn sweep<E: Exchange>(
-    remote: &Arc<dyn Remote>,
+    remote: &dyn Remote,
     cuts: Cuts,
     way: Way,
     start: Start,
@@ -121,46 +126,24 @@ async fn sweep<E: Exchange>(
 }
 
 async fn sweep_of<E: Exchange>(
-    remote: &Arc<dyn Remote>,
+    remote: &dyn Remote,
     store: &str,
     cuts: Cuts,
     way: Way,
     start: Start,
     at: &mut Option<u64>,
 ) -> Result<Swept, Failure> {
-    let proxy = Proxy::to(remote.port())
-        .await
-        .map_err(|error| of_proxy(&error))?;
-    let handle = async |port| Ok::<_, Failure>(Handle::new(remote.open_by(store, port).await?, 1));
-    // The same store past the proxy: what is there.
-    let other = handle(remote.port()).await?;
-    repeated("the store is prepared", async || other.prepare().await).await?;
-    let mut near = handle(proxy.port()).await?;
-    repeated("a handle is prepared", async || near.prepare().await).await?;
-    let mut exchange = E::begin(&near, &other).await?;
-
-    // A handle whose next call has such a start.
-    let started = async |near: Handle, exchange: &E| {
-        if start == Start::Cold {
-            // What the former handle would say at its end is not counted.
-            proxy.cut();
-            return handle(proxy.port()).await;
-        }
-        warm(exchange, &near).await?;
-        Ok(near)
-    };
-
+    let mut stage = Stage::<E>::set(remote, store).await?;
     let mut length = 0;
     for round in 0..6 {
-        exchange.ready(&near, &other).await?;
-        near = started(near, &exchange).await?;
-        let before = proxy.carried();
-        let answered = exchange.call(&near).await;
+        stage.ready(start).await?;
+        let before = stage.proxy.carried();
+        let answered = stage.call().await?;
         // The first ones make what later ones find.
         if round >= 4 {
-            length = length.max(proxy.carried().since(before).of(way));
+            length = length.max(stage.proxy.carried().since(before).of(way));
         }
-        exchange.judge(answered, &near, &other, 0).await?;
+        stage.judge(answered, 0).await?;
     }
     holds("a call is bytes", length > 0)?;
 
@@ -177,12 +160,11 @@ async fn sweep_of<E: Exchange>(
     };
     for bytes in cuts.of(length, start) {
         *at = Some(bytes);
-        exchange.ready(&near, &other).await?;
-        near = started(near, &exchange).await?;
-        proxy.cut_after(way, bytes);
-        let answered = in_time(E::NAME, exchange.call(&near)).await?;
+        stage.ready(start).await?;
+        stage.proxy.cut_after(way, bytes);
+        let answered = stage.call().await?;
         swept.calls += 1;
-        swept.cuts += u64::from(!proxy.disarm(way));
+        swept.cuts += u64::from(!stage.proxy.disarm(way));
         match &answered {
             Ok(_) => swept.answered += 1,
             Err(error) => {
@@ -195,64 +177,21 @@ async fn sweep_of<E: Exchange>(
                 }
             }
         }
-        in_time(
-            "what follows",
-            exchange.judge(answered, &near, &other, bytes),
-        )
-        .await??;
+        stage.judge(answered, bytes).await?;
     }
     *at = None;
-    in_time("the end", exchange.end(&near, &other)).await??;
+    stage.end().await?;
     // None of its connections is lost or in the middle of something.
-    warm(&exchange, &near).await?;
-    let reads = (0..16).map(|_| near.counts());
+    stage.warm().await?;
+    let reads = (0..16).map(|_| stage.near.counts());
     let reads = in_time("the reads of a healed handle", try_join_all(reads)).await??;
-    let counts = other.counts().await?;
+    let counts = stage.other.counts().await?;
     for found in reads {
         same("the counts read at last", found, counts.clone())?;
     }
     let text = format!("most cuts are made: {swept}");
     holds(&text, swept.cuts * 2 >= swept.calls)?;
     Ok(swept)
-}
-
-/// Makes calls that change nothing until one is answered: the connection is
-/// there again.
-async fn warm<E: Exchange>(exchange: &E, near: &Handle) -> Result<(), Failure> {
-    repeated("a cut connection is replaced", async || {
-        exchange.warm(near).await
-    })
-    .await
-}
-
-/// Repeats a call until it is answered.
-pub(super) async fn repeated<T>(
-    what: &str,
-    call: impl AsyncFn() -> Result<T, Error>,
-) -> Result<T, Failure> {
-    let mut last = None;
-    let answer = eventually(what, async || match in_time(what, call()).await? {
-        Ok(answer) => Ok(Some(answer)),
-        Err(error) if error.kind().is_transient() => {
-            last = Some(error);
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
-    });
-    let answer = answer.await;
-    answer.map_err(|failure| match last {
-        Some(error) => Failure::new(format!("{failure}; the last time: {error}")),
-        None => failure,
-    })
-}
-
-async fn in_time<T>(what: &str, call: impl Future<Output = T>) -> Result<T, Failure> {
-    let late = |_| Failure::new(format!("no end within {HANG:?}: {what}"));
-    tokio::time::timeout(HANG, call).await.map_err(late)
-}
-
-fn of_proxy(error: &std::io::Error) -> Failure {
-    Failure::new(format!("no proxy: {error}"))
 }
 
 #[cfg(test)]

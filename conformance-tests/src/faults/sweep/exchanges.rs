@@ -8,7 +8,7 @@ use anyqueue_core::{
     State, async_trait,
 };
 
-use super::bytes::repeated;
+use super::stage::repeated;
 use crate::asserts::{Failure, Verdict, eventually, holds, same, same_set};
 use crate::handle::Handle;
 use crate::samples::{FAR, LONG, complete, job, jobs, queue, retry};

@@ -1,12 +1,14 @@
 //! Sweeps: one fault, at every place where it can happen.
 //!
-//! The connection is cut at every byte of a call, and a client's clock is
-//! moved by an hour. The drop of a call's future at every poll needs no server:
+//! The connection is cut at every byte of a call, or falls silent in the
+//! middle of it, and a client's clock is moved by an hour. The drop of a call's future at every poll needs no server:
 //! it is a part of the suite, the cases whose names begin with `cancel_safety`.
 
 mod bytes;
 mod clock;
 mod exchanges;
+mod silence;
+mod stage;
 
 use std::fmt;
 use std::io::Write as _;
@@ -17,6 +19,7 @@ use anyqueue_core::{Backend, Error, Timestamp, async_trait};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 pub use bytes::{Cuts, every_byte};
+pub use silence::silence;
 
 use super::Way;
 use crate::fixture::{Fixture, Requirement};
@@ -34,8 +37,8 @@ pub trait Remote: Fixture {
 }
 
 /// The sweeps of a backend, as a test binary with the usual arguments: each
-/// cut of `cuts`, or at every byte with `ANYQUEUE_SWEEP=all`, and clients
-/// whose clock is an hour ahead and behind. The sweeps print what they did.
+/// cut of `cuts`, or at every byte with `ANYQUEUE_SWEEP=all`, connections that
+/// fall silent, and clients whose clock is an hour ahead and behind. The sweeps print what they did.
 ///
 /// Clocks are moved by Debian's `faketime`; where it is missing those tests are
 /// ignored, or fail where `CI` is set.
@@ -63,15 +66,20 @@ pub fn run(remote: impl Remote, cuts: Cuts) -> ExitCode {
             "the_connection_cut_at_every_byte",
             missing.as_deref(),
             async move || {
-                let swept = every_byte(remote, cuts).await?;
-                let mut out = std::io::stdout().lock();
-                let _ = writeln!(out, "{cuts}");
-                for swept in &swept {
-                    let _ = writeln!(out, "{swept}");
-                }
-                Ok(())
+                let _ = writeln!(std::io::stdout(), "{cuts}");
+                let told = |swept: &Swept| {
+                    let _ = writeln!(std::io::stdout(), "{swept}");
+                };
+                every_byte(remote, cuts, told).await
             },
         )
+    };
+    let silent = {
+        let remote = Arc::clone(&remote);
+        let name = "a_connection_that_falls_silent";
+        test(name, missing.as_deref(), async move || {
+            silence(remote).await
+        })
     };
     let clocks = [
         ("a_clients_clock_an_hour_ahead", Moved::Ahead),
@@ -84,7 +92,7 @@ pub fn run(remote: impl Remote, cuts: Cuts) -> ExitCode {
             done.map_err(|failure| failure.to_string())
         })
     });
-    let trials = std::iter::once(swept).chain(clocks).collect();
+    let trials = [swept, silent].into_iter().chain(clocks).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
