@@ -83,19 +83,18 @@
 //! # Figures
 //! PostgreSQL 15 on the same two cores as the program, a fast local disk, fsync
 //! and synchronous_commit on. Thousand jobs a second, medians (minimum–maximum)
-//! of 3 interleaved rounds; what counts is how they compare.
+//! of 5 rounds of 50,000 jobs, each beside one of the bare loop; what counts is how
+//! they compare (`scripts/lab`).
 //!
 //! | | anyqueue | Bare | Ratio |
 //! |---|---|---|---|
-//! | drain, 100,000 jobs; bare: claim 500 and delete, 4 connections | 73.5 (73.2–76.3) | 86.3 (80.2–88.8) | 0.86 |
-//! | enqueue, 1,000 a call, from 2 tasks; bare: unnest of 1,000 | 172.5 (171.4–175.8) | 184.8 (150.7–188.9) | 0.95 |
-//! | enqueue, 500 a call, from 2 tasks | 152.2 (137.0–156.2) | 184.8 (150.7–188.9) | 0.85 |
-//! | enqueue, 1,000 a call, from 1 task | 130.4 (127.4–134.4) | 184.8 (150.7–188.9) | 0.69 |
-//! | enqueue, one by one from 64 tasks; bare: a transaction each | 50.7 (47.2–55.3) | 11.3 (11.3–11.3) | 4.49 |
+//! | drain; bare: claim 500 and delete, 4 connections | 77.3 (74.1–81.7) | 94.8 (92.0–96.2) | 0.82 |
+//! | enqueue, 1,000 a call, from 2 tasks; bare: unnest of 1,000 | 174.1 (169.0–191.3) | 208.4 (190.9–210.4) | 0.89 |
+//! | enqueue, one by one from 64 tasks; bare: a transaction each | 58.6 (55.0–61.6) | 10.4 (10.1–10.8) | 5.65 |
 //!
 //! From the call of `enqueue` to the handler's start, at 200 jobs/s: median
-//! 1.7 ms, 99 % within 4.3 ms. A drain beside 1,000,000 waiting jobs is as fast
-//! as beside 10,000: 55.4 (54.6–55.4) and 58.8 (51.1–58.8).
+//! 1.7 ms, 99 % within 3.5 ms. A drain beside 1,000,000 waiting jobs has 0.94 of the
+//! speed beside 10,000.
 //!
 //! WAL without full pages: 575 bytes a job for the enqueue, 213 for the claim,
 //! 288 for the settle, in batches of 500. The claim wrote 429 while it was not

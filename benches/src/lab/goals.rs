@@ -130,8 +130,8 @@ pub(super) fn table(text: &mut String, records: &[Record]) -> Result<(), Failure
     }
     writeln!(
         text,
-        "\nWhere one is missed, [causes](causes.md) says what the profile shows. PostgreSQL\n\
-         beside a transaction that pins the horizon for ten minutes: [horizon](horizon.md)."
+        "\nWhat holds each back: [causes](causes.md). PostgreSQL beside a transaction that pins\n\
+         the horizon for ten minutes: [horizon](horizon.md)."
     )?;
     Ok(())
 }
