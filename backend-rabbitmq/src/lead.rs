@@ -83,6 +83,9 @@ async fn await_message(connection: &Connection, shared: &Shared) -> Result<(), F
 
 /// Asks to lead in the next term; returns when that is decided.
 async fn elect(shared: &Shared) {
+    // Which term is in force is known at the ledger's end only: a newcomer that asked
+    // before would ask for one that is over, and wait until it is missed.
+    let _ = shared.barrier().await;
     let term = shared.view().fold.term() + 1;
     let _ = shared.insist(Item::new(Some(Entry::Elect { term }))).await;
 }
