@@ -74,9 +74,14 @@ fn steps_of(jobs: &[NewJob]) -> Vec<&[NewJob]> {
     parts(jobs, LOAD).into_iter().flat_map(part).collect()
 }
 
-/// Whether one statement takes these jobs.
+/// Whether one statement takes these jobs, which name each id once.
 fn is_small(part: &[NewJob]) -> bool {
-    parts(part, STATEMENT).len() == 1
+    let bytes = || {
+        part.iter()
+            .map(|job| job.payload.as_str().len())
+            .sum::<usize>()
+    };
+    part.len() <= 1 || (part.len() <= STATEMENT.jobs && bytes() <= STATEMENT.bytes)
 }
 
 /// How a part is stored.
