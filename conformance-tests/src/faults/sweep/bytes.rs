@@ -56,6 +56,52 @@ impl Cuts {
     }
 }
 
+/// Where the exchanges of a sweep are cut, one after the other, until they are
+/// over before it.
+struct Places {
+    bytes: std::vec::IntoIter<u64>,
+    /// Bytes of the shortest exchange seen.
+    shortest: u64,
+    /// Exchanges of at least so many that were over before their cut, the last
+    /// ones without a break.
+    missed: u32,
+}
+
+impl Places {
+    /// How often an exchange must be over before its cut: they vary by what a
+    /// number in them is long.
+    const MISSES: u32 = 4;
+
+    /// Of exchanges that had these lengths. The longest counts; it may have
+    /// been so for what a server says of its own accord in between.
+    fn of(cuts: Cuts, lengths: &[u64], start: Start) -> Self {
+        let of = |length: Option<u64>| length.unwrap_or(0);
+        let longest = of(lengths.iter().copied().max());
+        Self {
+            bytes: cuts.of(longest, start).into_iter(),
+            shortest: of(lengths.iter().copied().min()),
+            missed: 0,
+        }
+    }
+
+    /// After how many bytes the next one is cut.
+    fn next(&mut self) -> Option<u64> {
+        match self.missed < Self::MISSES {
+            true => self.bytes.next(),
+            false => None,
+        }
+    }
+
+    /// Whether the cut after so many came to pass.
+    const fn tell(&mut self, bytes: u64, cut: bool) {
+        if cut {
+            self.missed = 0;
+        } else if bytes > self.shortest {
+            self.missed += 1;
+        }
+    }
+}
+
 impl fmt::Display for Cuts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -134,37 +180,43 @@ async fn sweep_of<E: Exchange>(
     at: &mut Option<u64>,
 ) -> Result<Swept, Failure> {
     let mut stage = Stage::<E>::set(remote, store).await?;
-    let mut length = 0;
-    for round in 0..6 {
+    let mut lengths = Vec::new();
+    for round in 0..8 {
         stage.ready(start).await?;
         let before = stage.proxy.carried();
         let answered = stage.call().await?;
         // The first ones make what later ones find.
         if round >= 4 {
-            length = length.max(stage.proxy.carried().since(before).of(way));
+            lengths.push(stage.proxy.carried().since(before).of(way));
         }
         stage.judge(answered, 0).await?;
     }
-    holds("a call is bytes", length > 0)?;
+    let mut places = Places::of(cuts, &lengths, start);
+    holds("a call is bytes", places.shortest > 0)?;
 
     let mut swept = Swept {
         exchange: E::NAME,
         way,
         start,
-        length,
+        length: 0,
         calls: 0,
         cuts: 0,
         answered: 0,
         unknown: 0,
         undone: 0,
     };
-    for bytes in cuts.of(length, start) {
+    while let Some(bytes) = places.next() {
         *at = Some(bytes);
         stage.ready(start).await?;
         stage.proxy.cut_after(way, bytes);
         let answered = stage.call().await?;
         swept.calls += 1;
-        swept.cuts += u64::from(!stage.proxy.disarm(way));
+        let cut = !stage.proxy.disarm(way);
+        places.tell(bytes, cut);
+        if cut {
+            swept.cuts += 1;
+            swept.length = bytes;
+        }
         match &answered {
             Ok(_) => swept.answered += 1,
             Err(error) => {
@@ -209,5 +261,28 @@ mod tests {
         assert_eq!(some.of(10, Start::Warm), [0, 1, 4, 8, 9, 10]);
         assert_eq!(some.of(10, Start::Cold), [0, 5, 10]);
         assert_eq!(some.of(0, Start::Warm), [0]);
+    }
+
+    #[test]
+    fn a_sweep_ends_where_exchanges_do_though_one_was_longer() {
+        // One of them had 400 bytes of something else in it.
+        let mut places = Places::of(Cuts::ALL, &[100, 102, 500, 100], Start::Warm);
+        let (mut made, mut missed) = (0, 0);
+        while let Some(bytes) = places.next() {
+            // Some end before the shortest that was seen: that says nothing.
+            let cut = bytes <= 102 && bytes % 10 < 5;
+            places.tell(bytes, cut);
+            match cut {
+                true => made = bytes,
+                false => missed = bytes,
+            }
+        }
+        assert_eq!((made, missed), (102, 106));
+        let mut places = Places::of(Cuts::ALL, &[3, 3], Start::Warm);
+        for bytes in 0..=3 {
+            assert_eq!(places.next(), Some(bytes));
+            places.tell(bytes, true);
+        }
+        assert_eq!(places.next(), None);
     }
 }

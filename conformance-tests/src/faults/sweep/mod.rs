@@ -142,7 +142,8 @@ pub struct Swept {
     pub way: Way,
     /// Whether the connection was there, or was made by the call.
     pub start: Start,
-    /// The bytes of the exchange that way.
+    /// After how many bytes that way the last cut was made: those of the
+    /// exchange.
     pub length: u64,
     /// How many calls were made, each with a cut at a byte of its own.
     pub calls: u64,
