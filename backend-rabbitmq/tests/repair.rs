@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         spans_are_whole_on_a_new_connection,
         spans_are_whole_without_a_leader,
         spans_are_whole_after_all_were_away,
+        a_newcomer_asks_to_lead_in_no_term_that_is_over,
     ];
     common::run(trials, common::broker())
 }
@@ -71,11 +72,16 @@ async fn waiting_in(channel: &Channel, queue: &str) -> u32 {
     declared.unwrap().message_count()
 }
 
-async fn behind(prefix: &str) -> (Proxy, RabbitBackend) {
+async fn proxy() -> Proxy {
     let url = std::env::var(common::URL).unwrap();
     let (_, rest) = url.rsplit_once(':').unwrap();
     let (port, _) = rest.split_once('/').unwrap();
-    let proxy = Proxy::to(port.parse().unwrap()).await.unwrap();
+    Proxy::to(port.parse().unwrap()).await.unwrap()
+}
+
+async fn behind(prefix: &str) -> (Proxy, RabbitBackend) {
+    let url = std::env::var(common::URL).unwrap();
+    let proxy = proxy().await;
     let store = open(&common::config(&proxy.url(&url), prefix)).await;
     (proxy, store)
 }
@@ -590,5 +596,71 @@ async fn spans_are_whole_after_all_were_away() {
     let store = RabbitBackend::open(&config(&prefix));
     spans_are_whole(&store).await;
     drop(store);
+    remove(&prefix).await;
+}
+
+/// The terms of the ledger's elections, as `wire.rs` has them, in its order.
+async fn elections(prefix: &str) -> Vec<u8> {
+    let end = fresh("end").into_bytes();
+    let (_connection, channel) = channel().await;
+    let ledger = format!("{prefix}.ledger.0");
+    let (options, properties) = Default::default();
+    let published =
+        channel.basic_publish("".into(), ledger.as_str().into(), options, &end, properties);
+    published.await.unwrap();
+    channel
+        .basic_qos(100, BasicQosOptions::default())
+        .await
+        .unwrap();
+    let mut first = FieldTable::default();
+    let offset = lapin::types::AMQPValue::LongString("first".into());
+    first.insert("x-stream-offset".into(), offset);
+    let options = BasicConsumeOptions::default();
+    let mut messages = channel
+        .basic_consume(ledger.as_str().into(), "".into(), options, first)
+        .await
+        .unwrap();
+    let mut terms = Vec::new();
+    while let Some(message) = futures::StreamExt::next(&mut messages).await {
+        let message = message.unwrap();
+        if message.data == end {
+            message.ack(Default::default()).await.unwrap();
+            return terms;
+        }
+        // The rest of a batch's header, and one entry.
+        if message.data.starts_with(b"aq\x01")
+            && let Some([_epoch, _sequence, 0, 1, 2, term]) = message.data.get(20..)
+        {
+            terms.push(*term);
+        }
+        message.ack(Default::default()).await.unwrap();
+    }
+    panic!("the ledger has no end");
+}
+
+async fn a_newcomer_asks_to_lead_in_no_term_that_is_over() {
+    let prefix = fresh("newcomer");
+    let url = std::env::var(common::URL).unwrap();
+    let mut over = Vec::new();
+    for newcomer in 0..3 {
+        let proxy = proxy().await;
+        // It is told that it may ask to lead before it has read the ledger.
+        proxy.delay(Duration::from_millis(10));
+        let store = open(&common::config(&proxy.url(&url), &prefix)).await;
+        proxy.pass();
+        for _ in 0..300 {
+            put(&store).await;
+        }
+        let terms = eventually("it leads", async || {
+            let terms = elections(&prefix).await;
+            (terms.len() > over.len()).then_some(terms)
+        });
+        let terms = terms.await;
+        let (old, new) = terms.split_at(over.len());
+        assert_eq!(old, over);
+        let last = over.last().copied().unwrap_or(0);
+        assert!(new.iter().all(|term| *term > last), "{newcomer}: {terms:?}");
+        over = terms;
+    }
     remove(&prefix).await;
 }
