@@ -51,6 +51,7 @@ fn main() -> ExitCode {
     let cuts = Cuts {
         ends: 40,
         stride: 17,
+        cold_start: 0,
         cold_stride: 401,
     };
     run(Server, cuts)

@@ -32,8 +32,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// all handles are gone.
 pub(crate) async fn run(shared: &Shared) -> Result<(), Failure> {
     let connection = connect(&shared.config).await?;
-    let events = connection.events_listener();
-    let served = serve(&connection, events, shared).await;
+    let serving = Box::pin(serve(&connection, shared));
+    let served = attended(&connection, serving).await;
     // Where it is lost already there is nothing to close.
     let closing = connection.close(200, "done".into());
     let _ = tokio::time::timeout(LAST_WORDS, closing).await;
@@ -62,11 +62,21 @@ pub(crate) async fn connect(config: &RabbitConfig) -> Result<Connection, Failure
     Ok(connected.map_err(silent)??)
 }
 
-async fn serve(
+/// What is done on a connection, given up once that is lost. lapin answers no
+/// call that is made while it takes note of the loss.
+async fn attended<T>(
     connection: &Connection,
-    events: impl Stream<Item = Event>,
-    shared: &Shared,
-) -> Result<(), Failure> {
+    done: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    // A loss before this is in the connection's state, and fails the first call.
+    let lost = listen(connection.events_listener());
+    tokio::select! {
+        ended = done => ended,
+        failure = lost => Err(failure),
+    }
+}
+
+async fn serve(connection: &Connection, shared: &Shared) -> Result<(), Failure> {
     find(connection, shared).await?;
     shared.outbox().send_again();
     let closed = async {
@@ -81,7 +91,6 @@ async fn serve(
         ended = lead::run(connection, shared) => ended,
         ended = ticket::run(connection, shared) => ended,
         ended = snapshot::run(connection, shared) => ended,
-        ended = listen(events) => ended,
         () = become_ready(shared) => Ok(()),
         () = closed => Ok(()),
     }
@@ -128,8 +137,9 @@ async fn become_ready(shared: &Shared) {
     std::future::pending::<()>().await;
 }
 
-/// Listens for what the broker says of the connection.
-async fn listen(events: impl Stream<Item = Event>) -> Result<(), Failure> {
+/// Listens for what the broker says of the connection; why it is of no use any
+/// more.
+async fn listen(events: impl Stream<Item = Event>) -> Failure {
     let mut events = pin!(events);
     let mut blocked: Option<String> = None;
     loop {
@@ -137,7 +147,10 @@ async fn listen(events: impl Stream<Item = Event>) -> Result<(), Failure> {
             None => events.next().await,
             Some(reason) => {
                 let wait = tokio::time::timeout(ALARM_PATIENCE, events.next()).await;
-                wait.map_err(|_| alarm(reason))?
+                let Ok(event) = wait else {
+                    return alarm(reason);
+                };
+                event
             }
         };
         match event {
@@ -145,11 +158,11 @@ async fn listen(events: impl Stream<Item = Event>) -> Result<(), Failure> {
             Some(Event::ConnectionUnblocked) => blocked = None,
             // Those of a channel are its user's.
             Some(Event::Error(error)) if error.is_amqp_soft_error() => {}
-            Some(Event::Error(error)) => return Err(error.into()),
+            Some(Event::Error(error)) => return error.into(),
             Some(_) => {}
             None => {
                 let message = "the connection ended";
-                return Err(Failure::new(ErrorKind::Unavailable, message));
+                return Failure::new(ErrorKind::Unavailable, message);
             }
         }
     }
@@ -167,12 +180,16 @@ async fn say_goodbye(shared: &Shared) {
 /// short can be made again.
 pub(crate) async fn destroy(config: &RabbitConfig, ledgers: &[String]) -> Result<(), Failure> {
     let connection = connect(config).await?;
-    for ledger in ledgers {
-        topology::delete(&connection, ledger).await?;
-    }
-    for queue in [Queue::Leader, Queue::Tickets, Queue::Roots] {
-        topology::delete(&connection, &queue.name(&config.prefix)).await?;
-    }
+    let deleted = async {
+        for ledger in ledgers {
+            topology::delete(&connection, ledger).await?;
+        }
+        for queue in [Queue::Leader, Queue::Tickets, Queue::Roots] {
+            topology::delete(&connection, &queue.name(&config.prefix)).await?;
+        }
+        Ok(())
+    };
+    attended(&connection, deleted).await?;
     let _ = connection.close(200, "done".into()).await;
     Ok(())
 }
@@ -181,7 +198,7 @@ pub(crate) async fn destroy(config: &RabbitConfig, ledgers: &[String]) -> Result
 pub(crate) async fn exists(config: &RabbitConfig) -> Result<bool, Failure> {
     let connection = connect(config).await?;
     let roots = Queue::Roots.name(&config.prefix);
-    let exists = topology::exists(&connection, &roots).await?;
+    let exists = attended(&connection, topology::exists(&connection, &roots)).await?;
     let _ = connection.close(200, "done".into()).await;
     Ok(exists)
 }

@@ -72,7 +72,8 @@ fn main() -> ExitCode {
     let cuts = Cuts {
         ends: 20,
         stride: 23,
-        cold_stride: 997,
+        cold_start: 0,
+        cold_stride: 4_001,
     };
     run(Broker, cuts)
 }

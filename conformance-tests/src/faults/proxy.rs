@@ -96,6 +96,9 @@ struct Shared {
     /// For each way, how many bytes may pass until the carrying connection is
     /// cut.
     left: [Mutex<Option<u64>>; 2],
+    /// For each way, how many bytes had arrived with each piece, where that is
+    /// written down.
+    pieces: [Mutex<Option<Vec<u64>>>; 2],
     accepted: AtomicU64,
     turns: AtomicU64,
     cuts: AtomicU64,
@@ -140,6 +143,7 @@ impl Proxy {
             settings: watch::Sender::new(Settings::default()),
             carried: Default::default(),
             left: Default::default(),
+            pieces: Default::default(),
             accepted: AtomicU64::new(0),
             turns: AtomicU64::new(0),
             cuts: AtomicU64::new(0),
@@ -263,6 +267,23 @@ impl Proxy {
         }
     }
 
+    /// Begins to write down after how many bytes of this way a piece ends,
+    /// counted from now: what one side said in one go arrives as one, mostly,
+    /// so these are the steps of a protocol.
+    pub fn note_pieces(&self, way: Way) {
+        *self.shared.pieces(way) = Some(vec![self.carried().of(way)]);
+    }
+
+    /// What was written down since [`note_pieces`](Self::note_pieces), and an
+    /// end to it.
+    pub fn pieces(&self, way: Way) -> Vec<u64> {
+        let noted = self.shared.pieces(way).take().unwrap_or_default();
+        let Some((begin, ends)) = noted.split_first() else {
+            return Vec::new();
+        };
+        ends.iter().map(|end| end.saturating_sub(*begin)).collect()
+    }
+
     /// How many connections were taken.
     pub fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::SeqCst)
@@ -296,6 +317,11 @@ impl Shared {
     fn left(&self, way: Way) -> MutexGuard<'_, Option<u64>> {
         let left = &self.left[way as usize];
         left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pieces(&self, way: Way) -> MutexGuard<'_, Option<Vec<u64>>> {
+        let pieces = &self.pieces[way as usize];
+        pieces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes up to so many bytes from what may still pass: how many may, and
@@ -417,7 +443,10 @@ impl Pipe<'_> {
         let (admitted, then) = self.shared.admit(self.way, bytes.len());
         // Before they arrive: who has an answer finds it counted.
         let carried = &self.shared.carried[self.way as usize];
-        carried.fetch_add(admitted as u64, Ordering::SeqCst);
+        let before = carried.fetch_add(admitted as u64, Ordering::SeqCst);
+        if let Some(pieces) = &mut *self.shared.pieces(self.way) {
+            pieces.push(before + admitted as u64);
+        }
         let turned = self
             .answered
             .swap(self.way == Way::ToClient, Ordering::SeqCst);
@@ -489,6 +518,22 @@ mod tests {
         };
         assert_eq!(proxy.carried(), nine);
         assert_eq!((proxy.accepted(), proxy.turns(), proxy.cuts()), (1, 9, 0));
+    }
+
+    #[tokio::test]
+    async fn the_ends_of_pieces_are_noted() {
+        let proxy = counting().await;
+        let mut stream = connection(&proxy).await;
+        assert_eq!(ask(&mut stream, 1).await.unwrap(), 2);
+        proxy.note_pieces(Way::ToServer);
+        for byte in 0..3 {
+            assert_eq!(ask(&mut stream, byte).await.unwrap(), byte + 1);
+        }
+        assert_eq!(proxy.pieces(Way::ToServer), [1, 2, 3]);
+        assert_eq!(ask(&mut stream, 1).await.unwrap(), 2);
+        for way in Way::BOTH {
+            assert!(proxy.pieces(way).is_empty());
+        }
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! [`every_byte`]: the connection cut at every byte of a call.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -20,39 +21,82 @@ pub struct Cuts {
     pub ends: u64,
     /// In between, at one of so many.
     pub stride: u64,
-    /// At one of so many of an exchange that makes its connection, which is
-    /// much longer; 0: at none.
+    /// Of an exchange that makes its connection, which is much longer: at each
+    /// of this many at the beginning.
+    pub cold_start: u64,
+    /// And then at one of so many, and after each piece of it: what was said in
+    /// one go, the steps of the protocol. 0: at none of such an exchange.
     pub cold_stride: u64,
 }
 
 impl Cuts {
     /// At every byte.
     pub const ALL: Self = Self {
-        ends: u64::MAX,
+        ends: 0,
         stride: 1,
+        cold_start: 0,
         cold_stride: 1,
     };
 
-    /// [`ALL`](Self::ALL) where `ANYQUEUE_SWEEP` is `all`, else these.
+    /// At every byte, but of what follows the first 2,000 of an exchange that
+    /// makes its connection at one of so many.
+    const fn most(cold_stride: u64) -> Self {
+        Self {
+            cold_start: 2_000,
+            cold_stride,
+            ..Self::ALL
+        }
+    }
+
+    /// These, or what `ANYQUEUE_SWEEP` says: `all`, or the number for
+    /// [`most`](Self::most).
     #[must_use]
-    pub(super) fn or_all(self) -> Self {
-        match std::env::var("ANYQUEUE_SWEEP").is_ok_and(|value| value == "all") {
-            true => Self::ALL,
-            false => self,
+    pub(super) fn or_as_told(self) -> Self {
+        let told = std::env::var("ANYQUEUE_SWEEP").unwrap_or_default();
+        match (told.as_str(), told.parse()) {
+            ("all", _) => Self::ALL,
+            (_, Ok(stride)) => Self::most(stride),
+            _ => self,
         }
     }
 
     /// The numbers of bytes behind which an exchange of this length is cut:
     /// from none of them up to all.
-    fn of(self, length: u64, start: Start) -> Vec<u64> {
-        let (ends, stride) = match start {
-            Start::Warm => (self.ends, self.stride.max(1)),
-            Start::Cold => (0, self.cold_stride.max(1)),
+    fn of(self, seen: &Seen, start: Start) -> Vec<u64> {
+        let before_an_end = |n: u64| {
+            let end = seen.lengths.range(n..).next();
+            end.is_some_and(|end| end - n < self.ends)
         };
-        let last = length.saturating_sub(ends);
-        (0..=length)
-            .filter(|n| *n < ends || *n > last || n % stride == 0)
-            .collect()
+        let chosen = |n: &u64| match start {
+            Start::Warm => {
+                *n < self.ends || before_an_end(*n) || n.is_multiple_of(self.stride.max(1))
+            }
+            Start::Cold => {
+                *n < self.cold_start
+                    || seen.pieces.contains(n)
+                    || n.is_multiple_of(self.cold_stride.max(1))
+            }
+        };
+        (0..=seen.longest()).filter(chosen).collect()
+    }
+}
+
+/// Exchanges that were not cut.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Their bytes.
+    lengths: BTreeSet<u64>,
+    /// After how many bytes the pieces of one of them ended.
+    pieces: BTreeSet<u64>,
+}
+
+impl Seen {
+    fn longest(&self) -> u64 {
+        self.lengths.last().copied().unwrap_or(0)
+    }
+
+    fn shortest(&self) -> u64 {
+        self.lengths.first().copied().unwrap_or(0)
     }
 }
 
@@ -72,14 +116,12 @@ impl Places {
     /// number in them is long.
     const MISSES: u32 = 4;
 
-    /// Of exchanges that had these lengths. The longest counts; it may have
-    /// been so for what a server says of its own accord in between.
-    fn of(cuts: Cuts, lengths: &[u64], start: Start) -> Self {
-        let of = |length: Option<u64>| length.unwrap_or(0);
-        let longest = of(lengths.iter().copied().max());
+    /// In exchanges like these. The longest counts; it may have been so for
+    /// what a server says of its own accord in between.
+    fn of(cuts: Cuts, seen: &Seen, start: Start) -> Self {
         Self {
-            bytes: cuts.of(longest, start).into_iter(),
-            shortest: of(lengths.iter().copied().min()),
+            bytes: cuts.of(seen, start).into_iter(),
+            shortest: seen.shortest(),
             missed: 0,
         }
     }
@@ -107,16 +149,24 @@ impl fmt::Display for Cuts {
         let Self {
             ends,
             stride,
+            cold_start,
             cold_stride,
         } = self;
-        if *self == Self::ALL {
-            return f.write_str("cut at every byte");
+        match stride {
+            1 => f.write_str("cut at every byte")?,
+            _ => write!(
+                f,
+                "cut at each of the first and last {ends} bytes and at one of {stride} between"
+            )?,
         }
-        write!(
-            f,
-            "cut at each of the first and last {ends} bytes and at one of {stride} between; \
-             connection and all: at one of {cold_stride}; ANYQUEUE_SWEEP=all cuts at every byte"
-        )
+        match cold_stride {
+            0 | 1 => Ok(()),
+            _ => write!(
+                f,
+                "; connection and all: at each of the first {cold_start}, at one of \
+                 {cold_stride} and after each piece"
+            ),
+        }
     }
 }
 
@@ -180,18 +230,22 @@ async fn sweep_of<E: Exchange>(
     at: &mut Option<u64>,
 ) -> Result<Swept, Failure> {
     let mut stage = Stage::<E>::set(remote, store).await?;
-    let mut lengths = Vec::new();
+    let mut seen = Seen::default();
     for round in 0..8 {
         stage.ready(start).await?;
         let before = stage.proxy.carried();
+        stage.proxy.note_pieces(way);
         let answered = stage.call().await?;
+        let length = stage.proxy.carried().since(before).of(way);
+        let pieces = stage.proxy.pieces(way).into_iter().collect();
         // The first ones make what later ones find.
         if round >= 4 {
-            lengths.push(stage.proxy.carried().since(before).of(way));
+            seen.lengths.insert(length);
+            seen.pieces = pieces;
         }
         stage.judge(answered, 0).await?;
     }
-    let mut places = Places::of(cuts, &lengths, start);
+    let mut places = Places::of(cuts, &seen, start);
     holds("a call is bytes", places.shortest > 0)?;
 
     let mut swept = Swept {
@@ -250,23 +304,38 @@ async fn sweep_of<E: Exchange>(
 mod tests {
     use super::*;
 
+    fn seen(lengths: &[u64], pieces: &[u64]) -> Seen {
+        Seen {
+            lengths: lengths.iter().copied().collect(),
+            pieces: pieces.iter().copied().collect(),
+        }
+    }
+
     #[test]
     fn bytes_are_all_or_those_at_the_ends_and_some_between() {
-        assert_eq!(Cuts::ALL.of(4, Start::Warm), [0, 1, 2, 3, 4]);
+        let ten = seen(&[10], &[2, 7, 10]);
+        assert_eq!(
+            Cuts::ALL.of(&seen(&[4], &[4]), Start::Warm),
+            [0, 1, 2, 3, 4]
+        );
         let some = Cuts {
             ends: 2,
             stride: 4,
+            cold_start: 1,
             cold_stride: 5,
         };
-        assert_eq!(some.of(10, Start::Warm), [0, 1, 4, 8, 9, 10]);
-        assert_eq!(some.of(10, Start::Cold), [0, 5, 10]);
-        assert_eq!(some.of(0, Start::Warm), [0]);
+        assert_eq!(some.of(&ten, Start::Warm), [0, 1, 4, 8, 9, 10]);
+        assert_eq!(some.of(&ten, Start::Cold), [0, 2, 5, 7, 10]);
+        let two = seen(&[7, 14], &[]);
+        assert_eq!(some.of(&two, Start::Warm), [0, 1, 4, 6, 7, 8, 12, 13, 14]);
+        assert_eq!(some.of(&seen(&[], &[]), Start::Warm), [0]);
     }
 
     #[test]
     fn a_sweep_ends_where_exchanges_do_though_one_was_longer() {
         // One of them had 400 bytes of something else in it.
-        let mut places = Places::of(Cuts::ALL, &[100, 102, 500, 100], Start::Warm);
+        let seen_four = seen(&[100, 102, 500, 100], &[]);
+        let mut places = Places::of(Cuts::ALL, &seen_four, Start::Warm);
         let (mut made, mut missed) = (0, 0);
         while let Some(bytes) = places.next() {
             // Some end before the shortest that was seen: that says nothing.
@@ -278,7 +347,7 @@ mod tests {
             }
         }
         assert_eq!((made, missed), (102, 106));
-        let mut places = Places::of(Cuts::ALL, &[3, 3], Start::Warm);
+        let mut places = Places::of(Cuts::ALL, &seen(&[3, 3], &[]), Start::Warm);
         for bytes in 0..=3 {
             assert_eq!(places.next(), Some(bytes));
             places.tell(bytes, true);

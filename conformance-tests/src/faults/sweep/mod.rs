@@ -37,8 +37,12 @@ pub trait Remote: Fixture {
 }
 
 /// The sweeps of a backend, as a test binary with the usual arguments: each
-/// cut of `cuts`, or at every byte with `ANYQUEUE_SWEEP=all`, connections that
-/// fall silent, and clients whose clock is an hour ahead and behind. The sweeps print what they did.
+/// cut of `cuts`, connections that fall silent, and clients whose clock is an
+/// hour ahead and behind. The sweeps print what they did.
+///
+/// With `ANYQUEUE_SWEEP=all` connections are cut at every byte; with a number
+/// there, exchanges that make their connection are at each of the first 2,000
+/// and at one of so many after that.
 ///
 /// Clocks are moved by Debian's `faketime`; where it is missing those tests are
 /// ignored, or fail where `CI` is set.
@@ -49,7 +53,7 @@ pub fn run(remote: impl Remote, cuts: Cuts) -> ExitCode {
         return as_child(&fixture, &store);
     }
     let arguments = Arguments::from_args();
-    let cuts = cuts.or_all();
+    let cuts = cuts.or_as_told();
     let missing = match remote.requirement() {
         Requirement::Required => None,
         Requirement::NotRun(reason) => Some(reason),
