@@ -119,8 +119,7 @@ async fn reconnect(shared: &Shared) {
         let was_ready = shared.phase.borrow().is_ready();
         let ended = tokio::select! {
             ended = session::run(shared) => ended,
-            // A connection that is not made yet needs no farewell.
-            () = gone_unready(shared) => return,
+            () = given_up(shared) => return,
         };
         let Err(failure) = ended else { return };
         if failure.displaced {
@@ -142,13 +141,12 @@ async fn reconnect(shared: &Shared) {
     }
 }
 
-/// Returns once all handles are gone while no connection serves.
-async fn gone_unready(shared: &Shared) {
-    let mut closing = shared.closing.subscribe();
-    let _ = closing.wait_for(|closing| *closing).await;
-    if shared.phase.borrow().is_ready() {
-        std::future::pending::<()>().await;
-    }
+/// Returns a while after all handles are gone, where no connection is ready
+/// then: one that is being made is left the time to end, since lapin's thread
+/// panics when its runtime ends meanwhile.
+async fn given_up(shared: &Shared) {
+    session::gone_unready(shared).await;
+    tokio::time::sleep(session::LAST_WORDS).await;
 }
 
 /// Fails the calls of an instance that is not ready for long.

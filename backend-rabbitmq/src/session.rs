@@ -25,8 +25,8 @@ const ALARM_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a connection may take, its handshake included.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the last words may take.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the last words may take, and so may the end of what is not ready.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Connects, follows and serves until the connection is lost (an error) or
 /// all handles are gone.
@@ -77,22 +77,40 @@ async fn attended<T>(
 }
 
 async fn serve(connection: &Connection, shared: &Shared) -> Result<(), Failure> {
-    find(connection, shared).await?;
-    shared.outbox().send_again();
-    let closed = async {
-        // The sender is this instance's own.
-        let mut closing = shared.closing.subscribe();
-        let _ = closing.wait_for(|closing| *closing).await;
-        say_goodbye(shared).await;
+    let served = async {
+        find(connection, shared).await?;
+        shared.outbox().send_again();
+        tokio::select! {
+            ended = follow::run(connection, shared) => ended,
+            ended = append::run(connection, shared) => ended,
+            ended = lead::run(connection, shared) => ended,
+            ended = ticket::run(connection, shared) => ended,
+            ended = snapshot::run(connection, shared) => ended,
+            () = become_ready(shared) => Ok(()),
+            () = closed(shared) => Ok(()),
+        }
     };
     tokio::select! {
-        ended = follow::run(connection, shared) => ended,
-        ended = append::run(connection, shared) => ended,
-        ended = lead::run(connection, shared) => ended,
-        ended = ticket::run(connection, shared) => ended,
-        ended = snapshot::run(connection, shared) => ended,
-        () = become_ready(shared) => Ok(()),
-        () = closed => Ok(()),
+        ended = served => ended,
+        () = gone_unready(shared) => Ok(()),
+    }
+}
+
+/// Returns once all handles are gone and what they would have known is said.
+async fn closed(shared: &Shared) {
+    // The sender is this instance's own.
+    let mut closing = shared.closing.subscribe();
+    let _ = closing.wait_for(|closing| *closing).await;
+    say_goodbye(shared).await;
+}
+
+/// Returns once all handles are gone while the instance is not ready: nobody
+/// needs a farewell.
+pub(crate) async fn gone_unready(shared: &Shared) {
+    let mut closing = shared.closing.subscribe();
+    let _ = closing.wait_for(|closing| *closing).await;
+    if shared.phase.borrow().is_ready() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -4,6 +4,7 @@
 mod common;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyqueue_conformance_tests::faults::{Proxy, Way};
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         spans_are_whole_without_a_leader,
         spans_are_whole_after_all_were_away,
         a_newcomer_asks_to_lead_in_no_term_that_is_over,
+        a_store_may_go_at_any_moment_of_its_start,
     ];
     common::run(trials, common::broker())
 }
@@ -662,5 +664,35 @@ async fn a_newcomer_asks_to_lead_in_no_term_that_is_over() {
         assert!(new.iter().all(|term| *term > last), "{newcomer}: {terms:?}");
         over = terms;
     }
+    remove(&prefix).await;
+}
+
+/// A panic of a thread is the end of a process that is built to abort.
+async fn a_store_may_go_at_any_moment_of_its_start() {
+    static PANICS: AtomicU64 = AtomicU64::new(0);
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name() == Some("lapin-io-loop") {
+            PANICS.fetch_add(1, Ordering::SeqCst);
+        }
+        before(panic);
+    }));
+    let prefix = fresh("brief");
+    let (proxy, store) = behind(&prefix).await;
+    let brief = common::config(&proxy.url(&std::env::var(common::URL).unwrap()), &prefix);
+    for step in 0..200 {
+        let begun = RabbitBackend::open(&brief);
+        tokio::time::sleep(Duration::from_micros(step * 100)).await;
+        drop(begun);
+    }
+    drop(store);
+    // Their threads end, and with them the last connections.
+    eventually("all have gone", async || {
+        let carried = proxy.carried();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        (proxy.carried() == carried).then_some(())
+    })
+    .await;
+    assert_eq!(PANICS.load(Ordering::SeqCst), 0);
     remove(&prefix).await;
 }
