@@ -39,7 +39,9 @@ pub struct RabbitConfig {
     pub ticket_age: Duration,
     /// After how many bytes of commands the ledger goes on in a new stream,
     /// behind a snapshot, and the stream before the last is deleted: 64 MiB,
-    /// and at least twice the latest snapshot.
+    /// and at least twice the latest snapshot. Each message counts as 4 KiB
+    /// more, which is what it costs the broker to read: a process that starts
+    /// reads up to two such ledgers and the snapshot.
     pub ledger_bytes: u64,
 }
 

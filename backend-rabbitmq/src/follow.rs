@@ -43,7 +43,7 @@ pub(crate) async fn run(connection: &Connection, shared: &Shared) -> Result<(), 
                 view.place = Some(Place::at(&next.ledger, next.first));
                 view.generation = next.generation;
                 view.head = Some(next);
-                view.bytes = 0;
+                view.weight = 0;
                 drop(view);
                 shared.outbox().send_again();
                 shared.to_send.notify_one();

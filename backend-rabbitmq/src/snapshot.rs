@@ -52,7 +52,7 @@ pub(crate) async fn run(connection: &Connection, shared: &Shared) -> Result<(), 
                 Err(failure) => pause(&failure).await,
             }
         }
-        if shared.view().bytes < least {
+        if shared.view().weight < least {
             continue;
         }
         match turn(connection, shared, term).await {

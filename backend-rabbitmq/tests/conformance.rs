@@ -36,7 +36,7 @@ impl Fixture for Broker {
     async fn open(&self, store: &str) -> Result<Arc<dyn Backend>, Error> {
         let mut config = Self::config(store)?;
         // So short that ledgers end and go on within a case.
-        config.ledger_bytes = 4_096;
+        config.ledger_bytes = 160_000;
         if self.opened.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
             config.view = View::Own;
         }

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 fn own(url: &str, prefix: &str) -> RabbitBackend {
     let mut config = config(url, prefix);
     // Ledgers end and go on under the kills.
-    config.ledger_bytes = 200_000;
+    config.ledger_bytes = 4_000_000;
     RabbitBackend::open(&config)
 }
 

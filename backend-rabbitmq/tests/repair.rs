@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         spans_are_whole_on_a_new_connection,
         spans_are_whole_without_a_leader,
         spans_are_whole_after_all_were_away,
+        many_small_messages_end_a_ledger_as_few_large_ones_do,
         a_newcomer_asks_to_lead_in_no_term_that_is_over,
         a_store_may_go_at_any_moment_of_its_start,
     ];
@@ -277,7 +278,7 @@ async fn tickets_are_renewed() {
 async fn ledgers_end_and_go_on_for_all_alike() {
     let prefix = fresh("generations");
     let mut config = config(&prefix);
-    config.ledger_bytes = 20_000;
+    config.ledger_bytes = 60_000;
     let stores = [
         open(&config).await,
         open(&config).await,
@@ -359,7 +360,7 @@ async fn an_instance_that_was_away_while_its_ledger_was_deleted_starts_from_a_sn
     proxy.refuse();
     proxy.cut();
     let mut config = config(&prefix);
-    config.ledger_bytes = 5_000;
+    config.ledger_bytes = 20_000;
     let store = open(&config).await;
     // Stored once: the ledger grows, and what a snapshot has does not.
     let jobs: Vec<_> = (0..20).map(|_| job()).collect();
@@ -597,6 +598,23 @@ async fn spans_are_whole_after_all_were_away() {
     tokio::time::sleep(Duration::from_secs(25)).await;
     let store = RabbitBackend::open(&config(&prefix));
     spans_are_whole(&store).await;
+    drop(store);
+    remove(&prefix).await;
+}
+
+/// Each takes a newcomer the same time to read, however little it says.
+async fn many_small_messages_end_a_ledger_as_few_large_ones_do() {
+    let prefix = fresh("small");
+    let mut config = config(&prefix);
+    config.ledger_bytes = 1_000_000;
+    let store = open(&config).await;
+    for _ in 0..300 {
+        put(&store).await;
+    }
+    eventually("a ledger has ended", async || {
+        (store.generation() >= 1).then_some(())
+    })
+    .await;
     drop(store);
     remove(&prefix).await;
 }
