@@ -93,6 +93,10 @@
 //! | 100,000 | 0.30 s | 84 MiB | 880 B |
 //! | 1,000,000 | 4.4 s | 714 MiB | 750 B |
 //!
+//! It also reads what was said since the latest snapshot: up to 64 MiB, or 16,000
+//! messages, or twice the snapshot where that is more. 14,000 messages took 1.0 to
+//! 2.6 s, nearly all of it the broker's work.
+//!
 //! The leader's calls wait while it writes a snapshot into memory: in
 //! proportion to the jobs that it holds.
 //!
