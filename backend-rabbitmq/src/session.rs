@@ -96,19 +96,23 @@ async fn serve(connection: &Connection, shared: &Shared) -> Result<(), Failure> 
     }
 }
 
-/// Returns once all handles are gone and what they would have known is said.
-async fn closed(shared: &Shared) {
+/// Returns once all handles are gone.
+async fn gone(shared: &Shared) {
     // The sender is this instance's own.
     let mut closing = shared.closing.subscribe();
     let _ = closing.wait_for(|closing| *closing).await;
+}
+
+/// Returns once all handles are gone and what they would have known is said.
+async fn closed(shared: &Shared) {
+    gone(shared).await;
     say_goodbye(shared).await;
 }
 
 /// Returns once all handles are gone while the instance is not ready: nobody
 /// needs a farewell.
 pub(crate) async fn gone_unready(shared: &Shared) {
-    let mut closing = shared.closing.subscribe();
-    let _ = closing.wait_for(|closing| *closing).await;
+    gone(shared).await;
     if shared.phase.borrow().is_ready() {
         std::future::pending::<()>().await;
     }

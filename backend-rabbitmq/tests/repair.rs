@@ -18,8 +18,8 @@ use common::{eventually, fresh, open};
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, QueueDeclareOptions,
 };
-use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
 
 fn main() -> ExitCode {
     let trials = trials![
@@ -73,6 +73,20 @@ async fn waiting_in(channel: &Channel, queue: &str) -> u32 {
         .queue_declare(queue.into(), passive, FieldTable::default())
         .await;
     declared.unwrap().message_count()
+}
+
+/// What a stream gives from an offset on, which may be `first` or `next`.
+async fn read(channel: &Channel, stream: &str, from: &str) -> Consumer {
+    channel
+        .basic_qos(100, BasicQosOptions::default())
+        .await
+        .unwrap();
+    let mut offset = FieldTable::default();
+    let from = AMQPValue::LongString(from.into());
+    offset.insert("x-stream-offset".into(), from);
+    let options = BasicConsumeOptions::default();
+    let consumer = channel.basic_consume(stream.into(), "".into(), options, offset);
+    consumer.await.unwrap()
 }
 
 async fn proxy() -> Proxy {
@@ -474,21 +488,9 @@ async fn an_idle_instance_appends_nothing() {
     assert_eq!(settle(&stores[1], claimed.token).await, Settled::Accepted);
     // What the ledger gives while both only wait.
     let (_connection, channel) = channel().await;
-    channel
-        .basic_qos(100, BasicQosOptions::default())
-        .await
-        .unwrap();
-    let mut next = FieldTable::default();
-    let offset = lapin::types::AMQPValue::LongString("next".into());
-    next.insert("x-stream-offset".into(), offset);
     // The last ticks that were asked for.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let name = format!("{prefix}.ledger.0");
-    let options = BasicConsumeOptions::default();
-    let mut ledger = channel
-        .basic_consume(name.as_str().into(), "".into(), options, next)
-        .await
-        .unwrap();
+    let mut ledger = read(&channel, &format!("{prefix}.ledger.0"), "next").await;
     let request = WaitRequest {
         queues: vec![QueueName::default()],
         timeout: Duration::from_secs(3),
@@ -628,18 +630,7 @@ async fn elections(prefix: &str) -> Vec<u8> {
     let published =
         channel.basic_publish("".into(), ledger.as_str().into(), options, &end, properties);
     published.await.unwrap();
-    channel
-        .basic_qos(100, BasicQosOptions::default())
-        .await
-        .unwrap();
-    let mut first = FieldTable::default();
-    let offset = lapin::types::AMQPValue::LongString("first".into());
-    first.insert("x-stream-offset".into(), offset);
-    let options = BasicConsumeOptions::default();
-    let mut messages = channel
-        .basic_consume(ledger.as_str().into(), "".into(), options, first)
-        .await
-        .unwrap();
+    let mut messages = read(&channel, &ledger, "first").await;
     let mut terms = Vec::new();
     while let Some(message) = futures::StreamExt::next(&mut messages).await {
         let message = message.unwrap();
