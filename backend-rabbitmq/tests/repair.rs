@@ -13,13 +13,12 @@ use anyqueue_core::{
     Settled, Settlement, State, Timestamp, WaitRequest,
 };
 use anyqueue_rabbitmq::{RabbitBackend, RabbitConfig};
+use common::amqp::{consume, text};
 use common::jobs::{LONG, again, claim_of, complete, job, put, record, settle, take};
 use common::{eventually, fresh, open};
-use lapin::options::{
-    BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, QueueDeclareOptions,
-};
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
+use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 
 fn main() -> ExitCode {
     let trials = trials![
@@ -73,20 +72,6 @@ async fn waiting_in(channel: &Channel, queue: &str) -> u32 {
         .queue_declare(queue.into(), passive, FieldTable::default())
         .await;
     declared.unwrap().message_count()
-}
-
-/// What a stream gives from an offset on, which may be `first` or `next`.
-async fn read(channel: &Channel, stream: &str, from: &str) -> Consumer {
-    channel
-        .basic_qos(100, BasicQosOptions::default())
-        .await
-        .unwrap();
-    let mut offset = FieldTable::default();
-    let from = AMQPValue::LongString(from.into());
-    offset.insert("x-stream-offset".into(), from);
-    let options = BasicConsumeOptions::default();
-    let consumer = channel.basic_consume(stream.into(), "".into(), options, offset);
-    consumer.await.unwrap()
 }
 
 async fn proxy() -> Proxy {
@@ -490,7 +475,13 @@ async fn an_idle_instance_appends_nothing() {
     let (_connection, channel) = channel().await;
     // The last ticks that were asked for.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let mut ledger = read(&channel, &format!("{prefix}.ledger.0"), "next").await;
+    let mut ledger = consume(
+        &channel,
+        &format!("{prefix}.ledger.0"),
+        100,
+        &[("x-stream-offset", text("next"))],
+    )
+    .await;
     let request = WaitRequest {
         queues: vec![QueueName::default()],
         timeout: Duration::from_secs(3),
@@ -630,7 +621,13 @@ async fn elections(prefix: &str) -> Vec<u8> {
     let published =
         channel.basic_publish("".into(), ledger.as_str().into(), options, &end, properties);
     published.await.unwrap();
-    let mut messages = read(&channel, &ledger, "first").await;
+    let mut messages = consume(
+        &channel,
+        &ledger,
+        100,
+        &[("x-stream-offset", text("first"))],
+    )
+    .await;
     let mut terms = Vec::new();
     while let Some(message) = futures::StreamExt::next(&mut messages).await {
         let message = message.unwrap();

@@ -10,11 +10,11 @@ use std::time::Duration;
 use anyqueue_conformance_tests::faults::Proxy;
 use anyqueue_conformance_tests::faults::servers::RabbitMq;
 use anyqueue_core::{Backend, NewJob, Payload, Settled, State};
+use common::amqp::consume;
 use common::jobs::{LONG, again, job, put, record, settle, take};
 use common::{config, eventually, fresh, open};
 use futures::StreamExt as _;
-use lapin::options::{BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::AMQPValue;
 use lapin::{Connection, ConnectionProperties};
 
 /// Jobs of one megabyte.
@@ -42,13 +42,8 @@ async fn offsets(url: &str, stream: &str) -> Vec<i64> {
     let connection = Connection::connect(url, ConnectionProperties::default());
     let connection = connection.await.unwrap();
     let channel = connection.create_channel().await.unwrap();
-    let all = BasicQosOptions::default();
-    channel.basic_qos(60_000, all).await.unwrap();
-    let mut first = FieldTable::default();
-    first.insert("x-stream-offset".into(), AMQPValue::LongLongInt(0));
-    let options = BasicConsumeOptions::default();
-    let consumer = channel.basic_consume(stream.into(), "".into(), options, first);
-    let mut consumer = consumer.await.unwrap();
+    let first = [("x-stream-offset", AMQPValue::LongLongInt(0))];
+    let mut consumer = consume(&channel, stream, 60_000, &first).await;
     let mut found = Vec::new();
     // The end of a stream cannot be seen; what came last is far behind.
     while let Ok(Some(delivery)) =

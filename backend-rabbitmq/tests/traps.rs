@@ -5,13 +5,14 @@ mod common;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use common::amqp::{consume, table, text};
 use futures::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
-    ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
+    BasicAckOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
 };
-use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::types::AMQPValue;
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer};
 
 fn main() -> ExitCode {
@@ -36,18 +37,6 @@ async fn broker() -> Connection {
 
 fn name(what: &str) -> String {
     common::fresh(&format!("trap_{what}"))
-}
-
-fn table(pairs: &[(&str, AMQPValue)]) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (key, value) in pairs {
-        table.insert((*key).into(), value.clone());
-    }
-    table
-}
-
-fn text(text: &str) -> AMQPValue {
-    AMQPValue::LongString(LongString::from(text))
 }
 
 async fn declare(channel: &Channel, name: &str, kind: &str, more: &[(&str, AMQPValue)]) {
@@ -79,27 +68,6 @@ async fn publish(channel: &Channel, queue: &str, body: &[u8]) {
         .await
         .unwrap();
     assert!(matches!(sent.await.unwrap(), Confirmation::Ack(None)));
-}
-
-async fn consume(
-    channel: &Channel,
-    queue: &str,
-    prefetch: u16,
-    arguments: &[(&str, AMQPValue)],
-) -> Consumer {
-    channel
-        .basic_qos(prefetch, BasicQosOptions::default())
-        .await
-        .unwrap();
-    channel
-        .basic_consume(
-            queue.into(),
-            "".into(),
-            BasicConsumeOptions::default(),
-            table(arguments),
-        )
-        .await
-        .unwrap()
 }
 
 async fn next(consumer: &mut Consumer) -> Delivery {

@@ -2,6 +2,7 @@
 //! over in silence.
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub(crate) mod amqp;
 pub(crate) mod jobs;
 
 use std::future::Future;
