@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +19,9 @@ use common::{config, eventually, fresh};
 const CHILD: &str = "ANYQUEUE_TEST_RABBITMQ_CHILD";
 
 const KILLS: usize = 10;
+
+/// Instances that produce and work.
+const INSTANCES: usize = 3;
 
 fn main() -> ExitCode {
     if let Ok(url) = std::env::var(CHILD) {
@@ -45,6 +48,8 @@ struct Told {
     enqueued: Mutex<BTreeSet<JobId>>,
     /// How often a completion was accepted.
     completed: Mutex<BTreeMap<JobId, u32>>,
+    /// How many completions each instance's worker was told of.
+    by: [AtomicU64; INSTANCES],
     /// No more jobs are to be enqueued.
     stop: AtomicBool,
     /// All that were to be enqueued are.
@@ -61,14 +66,18 @@ async fn ten_kills() {
     let (url, prefix) = (broker.url(), fresh("kills"));
     let told = Arc::new(Told::default());
     let (mut producers, mut workers) = (Vec::new(), Vec::new());
-    for _ in 0..3 {
+    for worker in 0..INSTANCES {
         let store = own(&url, &prefix);
         again(async || store.prepare().await).await;
         producers.push(tokio::task::spawn_local(produce(
             store.clone(),
             Arc::clone(&told),
         )));
-        workers.push(tokio::task::spawn_local(work(store, Arc::clone(&told))));
+        workers.push(tokio::task::spawn_local(work(
+            store,
+            worker,
+            Arc::clone(&told),
+        )));
     }
     let queues = ["leader", "tickets"].map(|queue| format!("{prefix}.{queue}"));
     broker
@@ -76,9 +85,13 @@ async fn ten_kills() {
         .await
         .unwrap();
     for _ in 0..KILLS {
-        let before = told.completed.lock().unwrap().len();
-        eventually("work goes on", async || {
-            (told.completed.lock().unwrap().len() > before + 100).then_some(())
+        // Of every instance: one that is slower to come back than the others
+        // would be without the broker from kill to kill.
+        let done = || told.by.each_ref().map(|by| by.load(Ordering::SeqCst));
+        let before = done();
+        eventually("every instance's work goes on", async || {
+            let mut pairs = done().into_iter().zip(before);
+            pairs.all(|(now, before)| now > before + 30).then_some(())
         })
         .await;
         broker.kill();
@@ -128,7 +141,7 @@ async fn produce(store: RabbitBackend, told: Arc<Told>) {
 }
 
 /// Works until all is done after the end of the load.
-async fn work(store: RabbitBackend, told: Arc<Told>) {
+async fn work(store: RabbitBackend, worker: usize, told: Arc<Told>) {
     let request = claim_of(20, Duration::from_secs(5));
     loop {
         let stopped = told.stopped.load(Ordering::SeqCst);
@@ -152,6 +165,7 @@ async fn work(store: RabbitBackend, told: Arc<Told>) {
         let mut completed = told.completed.lock().unwrap();
         for (settlement, answer) in settlements.iter().zip(answers) {
             if answer == Settled::Accepted {
+                told.by[worker].fetch_add(1, Ordering::SeqCst);
                 *completed.entry(settlement.token.id).or_default() += 1;
             }
         }

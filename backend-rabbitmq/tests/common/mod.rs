@@ -44,7 +44,7 @@ pub(crate) fn run(trials: Vec<Trial>, missing: Option<String>) -> ExitCode {
 }
 
 /// How long a test may take. It only tells a hang from a result.
-const BOUND: Duration = Duration::from_secs(300);
+const BOUND: Duration = Duration::from_secs(600);
 
 /// A test: fails where it panics, or hangs.
 pub(crate) fn trial<F>(name: &str, test: impl FnOnce() -> F + Send + 'static) -> Trial
