@@ -106,7 +106,8 @@ impl RabbitMq {
     /// and more.
     ///
     /// # Errors
-    /// Where it cannot be started, ends, or does not answer within two minutes.
+    /// Where it cannot be started, ends, or does not answer within two minutes;
+    /// with the end of its log.
     pub async fn run(&mut self) -> io::Result<()> {
         let log = std::fs::OpenOptions::new()
             .create(true)
@@ -120,10 +121,14 @@ impl RabbitMq {
             .spawn()?;
         self.server = Some(server);
         // The header of the protocol, answered by a frame of type 1.
-        match answers(&mut self.server, self.port, b"AMQP\0\0\x09\x01", b"\x01").await? {
-            Started::Answers => Ok(()),
-            Started::Ended => Err(io::Error::other("rabbitmq-server ended at its start")),
-        }
+        let hello = b"AMQP\0\0\x09\x01";
+        let why = match answers(&mut self.server, self.port, hello, b"\x01").await {
+            Ok(Started::Answers) => return Ok(()),
+            Ok(Started::Ended) => "rabbitmq-server ended at its start".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let end = self.log_end();
+        Err(io::Error::other(format!("{why}; its log ends:\n{end}")))
     }
 
     /// Returns when the broker has on disk which replicated queues it has.
@@ -168,6 +173,14 @@ impl RabbitMq {
     /// The file of what it wrote since its first start.
     pub fn log(&self) -> PathBuf {
         self.directory.path().join("output")
+    }
+
+    fn log_end(&self) -> String {
+        const LINES: usize = 60;
+        let log = std::fs::read(self.log()).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(LINES)..].join("\n")
     }
 
     /// Its URL.
