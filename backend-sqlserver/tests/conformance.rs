@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyqueue_conformance_tests::{Fixture, Requirement, run};
 use anyqueue_core::{Backend, Error, async_trait};
@@ -37,6 +38,11 @@ impl Fixture for Server {
 
     async fn open(&self, store: &str) -> Result<Arc<dyn Backend>, Error> {
         Ok(Arc::new(SqlServerBackend::open(config(store)?)))
+    }
+
+    /// The server may be far away, in a cloud.
+    fn time_limit(&self) -> Duration {
+        Duration::from_secs(900)
     }
 
     async fn remove(&self, store: &str) {

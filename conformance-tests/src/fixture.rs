@@ -1,6 +1,7 @@
 //! [`Fixture`]: what a backend author writes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyqueue_core::{Backend, Error, async_trait};
 
@@ -27,6 +28,12 @@ pub trait Fixture: Send + Sync + 'static {
     async fn left_behind(&self, store: &str) -> Option<String> {
         let _ = store;
         None
+    }
+
+    /// How long a case may take before it has failed: three minutes. It only
+    /// tells a hang from a result, so a far or slow server may take more.
+    fn time_limit(&self) -> Duration {
+        Duration::from_secs(180)
     }
 
     /// Removes a store after its case; all handles are dropped by then.

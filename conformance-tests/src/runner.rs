@@ -16,9 +16,6 @@ use crate::fixture::{Fixture, Requirement};
 use crate::recorder::Log;
 use crate::store::Store;
 
-/// A case that takes longer has failed.
-const TIME_LIMIT: Duration = Duration::from_secs(180);
-
 /// Runs the suite as a test binary with the usual arguments, and prints what
 /// was not run and why.
 pub fn run(fixture: impl Fixture) -> ExitCode {
@@ -101,17 +98,18 @@ fn execute(fixture: &Arc<dyn Fixture>, case: &Case) -> CaseOutcome {
     };
     let log = Arc::new(Log::new());
     let store = Store::new(Arc::clone(fixture), Arc::clone(&log));
+    let limit = fixture.time_limit();
     let outcome = runtime.block_on(async {
         let attempt = AssertUnwindSafe(attempt(case, &store)).catch_unwind();
-        match tokio::time::timeout(TIME_LIMIT, attempt).await {
+        match tokio::time::timeout(limit, attempt).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panic)) => CaseOutcome::Failed(format!("a panic: {}", message(&*panic))),
-            Err(_) => CaseOutcome::Failed(format!("no end within {TIME_LIMIT:?}")),
+            Err(_) => CaseOutcome::Failed(format!("no end within {limit:?}")),
         }
     });
     runtime.block_on(async {
         for name in store.close() {
-            let _ = tokio::time::timeout(TIME_LIMIT, fixture.remove(&name)).await;
+            let _ = tokio::time::timeout(limit, fixture.remove(&name)).await;
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(5));
