@@ -71,7 +71,7 @@ async fn publish(channel: &Channel, queue: &str, body: &[u8]) {
 }
 
 async fn next(consumer: &mut Consumer) -> Delivery {
-    tokio::time::timeout(Duration::from_secs(20), consumer.next())
+    tokio::time::timeout(Duration::from_secs(60), consumer.next())
         .await
         .expect("a delivery")
         .expect("the consumer goes on")
@@ -187,7 +187,7 @@ async fn a_deleted_stream_cancels_its_consumers_and_returns_what_is_published() 
     let first = ("x-stream-offset", text("first"));
     let mut consumer = consume(&reading, &name, 10, &[first]).await;
     delete(&channel, &name).await;
-    let ended = tokio::time::timeout(Duration::from_secs(20), consumer.next()).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), consumer.next()).await;
     assert!(!matches!(ended, Ok(Some(Ok(_)))));
     let options = BasicPublishOptions {
         mandatory: true,

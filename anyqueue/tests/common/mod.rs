@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use anyqueue::{Client, ClientOptions, Job, JobHandle, JobId, JobRecord, State};
 
+/// Tells a hang from a result; nothing here takes as long.
+pub(crate) const HANG: Duration = Duration::from_secs(120);
+
 /// A store of one test, gone with it.
 pub(crate) struct Store {
     pub(crate) url: String,
@@ -109,7 +112,7 @@ pub(crate) async fn until<J: Job>(
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    match tokio::time::timeout(Duration::from_secs(30), waiting).await {
+    match tokio::time::timeout(HANG, waiting).await {
         Ok(record) => record,
         Err(_) => panic!("never {what}: {:?}", handle.record().await),
     }

@@ -20,7 +20,7 @@ pub(crate) const URL: &str = "ANYQUEUE_TEST_POSTGRES_URL";
 pub(crate) const POOL: u32 = 4;
 
 /// A generous bound that only tells a hang from a result.
-pub(crate) const HANG: Duration = Duration::from_secs(60);
+pub(crate) const HANG: Duration = Duration::from_secs(120);
 
 /// A store on the server for tests.
 pub(crate) fn config(store: &str) -> Result<PostgresConfig, Error> {

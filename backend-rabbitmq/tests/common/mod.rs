@@ -105,7 +105,7 @@ pub(crate) async fn eventually<T>(what: &str, mut found: impl AsyncFnMut() -> Op
         if let Some(found) = found().await {
             return found;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
+        assert!(begun.elapsed() < Duration::from_secs(120), "never: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -16,7 +16,7 @@ use thirtyfour::components::SelectElement;
 use thirtyfour::{By, ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, WebElement};
 
 /// Tells a hang from a result; nothing here takes as long.
-const BOUND: Duration = Duration::from_secs(45);
+const BOUND: Duration = Duration::from_secs(120);
 
 /// Quiet and headless, without calls home.
 const ARGUMENTS: [&str; 9] = [
