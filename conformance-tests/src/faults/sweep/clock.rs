@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyqueue_core::{Enqueued, MaintainLimits, Retention, State, Timestamp};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
 
 use crate::asserts::{Failure, Verdict, holds, same};
 use crate::fixture::Fixture;
@@ -85,10 +87,9 @@ async fn both(fixture: &Arc<dyn Fixture>, store: &str, moved: Moved) -> Verdict 
     let lapsed = here.take_for("lapsed", Duration::from_millis(1)).await?;
     here.outlive(&lapsed).await?;
 
-    let clock = run_child(store, moved).await?;
-    let apart = Timestamp::host_now()
-        .since(clock)
-        .max(clock.since(Timestamp::host_now()));
+    let other = Other::start(store, moved).await?;
+    let here_now = Timestamp::host_now();
+    let apart = here_now.since(other.clock).max(other.clock.since(here_now));
     holds("the other process's clock is moved", apart > SPAN)?;
 
     for name in ["held", "later", "now", "lapsed", "their-later"] {
@@ -126,37 +127,59 @@ async fn both(fixture: &Arc<dyn Fixture>, store: &str, moved: Moved) -> Verdict 
         held_token.counter,
     )?;
     here.accepted(held_token, complete()).await?;
-    here.take("their-now").await.map(drop)
+    here.take("their-now").await?;
+    other.end().await
 }
 
-async fn run_child(store: &str, moved: Moved) -> Result<Timestamp, Failure> {
-    let faketime = faketime().ok_or_else(|| Failure::new("faketime is not installed"))?;
-    let own = std::env::current_exe().map_err(|error| Failure::new(error.to_string()))?;
-    let mut child = tokio::process::Command::new(faketime);
-    child.args(["--exclude-monotonic", "-m", "-f", moved.offset()]);
-    child.arg(own).env(CHILD, store).kill_on_drop(true);
-    child
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let output = tokio::time::timeout(PATIENCE, child.output()).await;
-    let output = output.map_err(|_| Failure::new("the other process does not end"))?;
-    let output = output.map_err(|error| Failure::new(error.to_string()))?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let clock = said
-        .lines()
-        .find_map(|line| line.strip_prefix("clock ")?.parse().ok());
-    match clock {
-        Some(clock) if output.status.success() => Ok(Timestamp::from_micros(clock)),
-        _ => {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            Err(Failure::new(format!("the other process: {said}{errors}")))
-        }
+/// The other process, when it has done its part. It stays with its store until
+/// it is told to end: what it holds may be given up at once when it is gone.
+struct Other {
+    process: Child,
+    /// The time there.
+    clock: Timestamp,
+}
+
+impl Other {
+    async fn start(store: &str, moved: Moved) -> Result<Self, Failure> {
+        let faketime = faketime().ok_or_else(|| Failure::new("faketime is not installed"))?;
+        let own = std::env::current_exe().map_err(|error| failed(&error))?;
+        let mut command = Command::new(faketime);
+        command.args(["--exclude-monotonic", "-m", "-f", moved.offset()]);
+        command.arg(own).env(CHILD, store).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().map_err(|error| failed(&error))?;
+        let said = process.stdout.as_mut();
+        let said = said.ok_or_else(|| Failure::new("no output to read"))?;
+        let mut line = String::new();
+        let mut said = BufReader::new(said);
+        let read = tokio::time::timeout(PATIENCE, said.read_line(&mut line)).await;
+        let read = read.map_err(|_| Failure::new("the other process does not get ready"))?;
+        read.map_err(|error| failed(&error))?;
+        let clock = line.trim().parse().map_err(|_| {
+            let wrong = format!("the other process: {}", line.trim());
+            Failure::new(wrong)
+        })?;
+        let clock = Timestamp::from_micros(clock);
+        Ok(Self { process, clock })
+    }
+
+    async fn end(mut self) -> Verdict {
+        drop(self.process.stdin.take());
+        let status = tokio::time::timeout(PATIENCE, self.process.wait()).await;
+        let status = status.map_err(|_| Failure::new("the other process does not end"))?;
+        holds(
+            "the other process ends well",
+            status.map_err(|error| failed(&error))?.success(),
+        )
     }
 }
 
-/// What the process with the moved clock does.
-pub(super) async fn as_child(fixture: &Arc<dyn Fixture>, store: &str) -> Verdict {
+fn failed(error: &std::io::Error) -> Failure {
+    Failure::new(error.to_string())
+}
+
+/// What the process with the moved clock does. It keeps the handle.
+pub(super) async fn as_child(fixture: &Arc<dyn Fixture>, store: &str) -> Result<Handle, Failure> {
     let there = Handle::new(fixture.open(store).await?, 2);
     there.prepare().await?;
     let limits = MaintainLimits {
@@ -178,5 +201,6 @@ pub(super) async fn as_child(fixture: &Arc<dyn Fixture>, store: &str) -> Verdict
     there.put(&delayed("their-later", SPAN)).await?;
     there.put(&job("their-now")).await?;
     there.maintain(&limits).await?;
-    there.claims_none("their-later").await
+    there.claims_none("their-later").await?;
+    Ok(there)
 }

@@ -11,7 +11,7 @@ mod silence;
 mod stage;
 
 use std::fmt;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ pub use bytes::{Cuts, every_byte};
 pub use silence::silence;
 
 use super::Way;
+use crate::asserts::Failure;
 use crate::fixture::{Fixture, Requirement};
 use clock::Moved;
 
@@ -118,22 +119,26 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     runtime.worker_threads(2).enable_all().build()
 }
 
-/// The other process of a test: says its clock, and what is wrong.
+/// The other process of a test: says in a line what time it has, or what is
+/// wrong, and stays until its input ends.
 fn as_child(fixture: &Arc<dyn Fixture>, store: &str) -> ExitCode {
-    let clock = Timestamp::host_now().as_micros();
-    let _ = writeln!(std::io::stdout(), "clock {clock}");
-    let done = runtime().map(|runtime| runtime.block_on(clock::as_child(fixture, store)));
-    match done {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(failure)) => {
-            let _ = writeln!(std::io::stderr(), "{failure}");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "no runtime: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let done = runtime().map(|runtime| {
+        runtime.block_on(async {
+            let handle = clock::as_child(fixture, store).await?;
+            let clock = Timestamp::host_now().as_micros();
+            let _ = writeln!(std::io::stdout(), "{clock}");
+            let _ = std::io::stdin().read_to_end(&mut Vec::new());
+            drop(handle);
+            Ok::<_, Failure>(())
+        })
+    });
+    let wrong = match done {
+        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(failure)) => failure.to_string(),
+        Err(error) => format!("no runtime: {error}"),
+    };
+    let _ = writeln!(std::io::stdout(), "{}", wrong.replace('\n', "; "));
+    ExitCode::FAILURE
 }
 
 /// What a sweep did, all of it without a breach.
