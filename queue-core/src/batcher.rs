@@ -78,10 +78,24 @@ impl<I: Send + 'static, A: Send + 'static> Batcher<I, A> {
             if idle {
                 // A task of its own: a caller that drops its future must not
                 // take the others' batch with it.
-                tokio::spawn(drain(Flushing(Arc::clone(&self.shared))));
+                tokio::spawn(drain(Flushing {
+                    shared: Arc::clone(&self.shared),
+                    ended: false,
+                }));
             }
             match replied.await {
                 Ok(Reply::Answer(answer)) => return answer,
+                // Our own runtime took no task any more.
+                Ok(Reply::Back(_)) if idle => {
+                    let message = "the runtime that was to carry the call has stopped";
+                    let (operation, backend) = (self.operation, self.backend);
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        operation,
+                        backend,
+                        message,
+                    ));
+                }
                 Ok(Reply::Back(unsent)) => item = unsent,
                 Err(_) => {
                     let message = "the runtime that carried the call has stopped";
@@ -102,41 +116,52 @@ impl<I, A> Shared<I, A> {
 /// Held by the one task that flushes. If its runtime drops it midway, callers
 /// whose batch was under way are told; the others get their items back, and the
 /// first of them starts a new one.
-struct Flushing<I, A>(Arc<Shared<I, A>>);
+struct Flushing<I, A> {
+    shared: Arc<Shared<I, A>>,
+    /// It has said that it flushes no more; another task may by now.
+    ended: bool,
+}
 
 impl<I, A> Drop for Flushing<I, A> {
     fn drop(&mut self) {
-        let mut queue = self.0.lock();
-        if queue.flushing {
-            queue.flushing = false;
-            for (item, reply) in queue.waiting.drain(..) {
-                // Who is gone needs nothing back.
-                let _ = reply.send(Reply::Back(item));
-            }
+        if self.ended {
+            return;
+        }
+        let mut queue = self.shared.lock();
+        queue.flushing = false;
+        for (item, reply) in queue.waiting.drain(..) {
+            // Who is gone needs nothing back.
+            let _ = reply.send(Reply::Back(item));
         }
     }
 }
 
-async fn drain<I, A>(flushing: Flushing<I, A>) {
-    let shared = &flushing.0;
+async fn drain<I, A>(mut flushing: Flushing<I, A>) {
+    let shared = Arc::clone(&flushing.shared);
     loop {
+        // Who was answered often asks again at once: then the next batch holds
+        // all callers, where without this it would hold those of the other half.
+        tokio::task::yield_now().await;
         let (items, answers): (Vec<I>, Vec<_>) = {
             let mut queue = shared.lock();
             let take = queue.waiting.len().min(shared.max);
-            if take == 0 {
-                queue.flushing = false;
-                return;
-            }
             queue.waiting.drain(..take).unzip()
         };
         let results = (shared.flush)(items).await;
+        // Ended before anyone is answered: a runtime that nobody drives after
+        // that holds up no caller of another.
+        {
+            let mut queue = shared.lock();
+            queue.flushing = !queue.waiting.is_empty();
+            flushing.ended = !queue.flushing;
+        }
         for (answer, result) in answers.into_iter().zip(results) {
             // A caller that is gone needs no answer.
             let _ = answer.send(Reply::Answer(result));
         }
-        // Who was answered often asks again at once: then the next batch holds
-        // all callers, where without this it would hold those of the other half.
-        tokio::task::yield_now().await;
+        if flushing.ended {
+            return;
+        }
     }
 }
 
@@ -160,8 +185,19 @@ where
         return items.iter().map(|_| Err(error.duplicate())).collect();
     }
     let mut answers = Vec::with_capacity(items.len());
+    // The store failed in passing meanwhile: not asked again for each item.
+    let mut lost: Option<Error> = None;
     for item in items.iter() {
+        if let Some(lost) = &lost {
+            answers.push(Err(lost.duplicate()));
+            continue;
+        }
         let alone = call(Arc::from([item.clone()])).await;
+        if let Err(error) = &alone
+            && error.kind().is_transient()
+        {
+            lost = Some(error.duplicate());
+        }
         answers.push(alone.and_then(|answers| {
             let answer = answers.into_iter().next();
             answer.ok_or_else(|| error.duplicate())
@@ -172,6 +208,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
     use super::*;
 
     fn doubling(max: usize, sizes: Arc<Mutex<Vec<usize>>>) -> Batcher<u32, u32> {
@@ -217,33 +255,80 @@ mod tests {
         // In passing, it is the store that fails, and not again for each item.
         let answers = each(vec![1, 2, 3], refusing(ErrorKind::Unavailable)).await;
         assert!(answers.iter().all(Result::is_err));
+        // Nor where it goes away while they are asked one by one.
+        let asked = AtomicU32::new(0);
+        let leaving = |items: Arc<[u32]>| {
+            let first = asked.fetch_add(1, Ordering::SeqCst) == 0;
+            let kind = if first {
+                ErrorKind::InvalidInput
+            } else {
+                ErrorKind::Unavailable
+            };
+            async move {
+                Err::<Vec<u32>, _>(Error::new(
+                    kind,
+                    Operation::Enqueue,
+                    "test",
+                    items.len().to_string(),
+                ))
+            }
+        };
+        let answers = each(vec![1, 2, 3], leaving).await;
+        assert!(answers.iter().all(Result::is_err));
+        assert_eq!(asked.into_inner(), 2);
     }
 
-    /// A batch's task may outlive its answers, on a runtime that then stops.
+    fn runtime() -> tokio::runtime::Runtime {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.build().unwrap()
+    }
+
     #[test]
     fn what_was_in_no_batch_yet_goes_into_another_runtimes() {
         let batcher = Arc::new(doubling(8, Arc::default()));
-        let runtime = || tokio::runtime::Builder::new_current_thread().build();
-        let (first, second) = (runtime().unwrap(), runtime().unwrap());
-        assert_eq!(first.block_on(batcher.submit(1)).unwrap(), 2);
-        let call = second.spawn({
+        let (first, second) = (runtime(), runtime());
+        let submit = |n| {
             let batcher = Arc::clone(&batcher);
-            async move { batcher.submit(2).await }
-        });
+            async move { batcher.submit(n).await }
+        };
+        // Its task has not begun when its runtime stops.
+        let left = first.spawn(submit(1));
+        first.block_on(tokio::task::yield_now());
+        let call = second.spawn(submit(2));
         second.block_on(tokio::task::yield_now());
-        drop(first);
+        drop((left, first));
         assert_eq!(second.block_on(call).unwrap().unwrap(), 4);
     }
 
     #[test]
+    fn a_runtime_that_nobody_drives_any_more_holds_nobody_up() {
+        let batcher = Arc::new(doubling(8, Arc::default()));
+        let (first, second) = (runtime(), runtime());
+        assert_eq!(first.block_on(batcher.submit(1)).unwrap(), 2);
+        assert_eq!(second.block_on(batcher.submit(2)).unwrap(), 4);
+        assert_eq!(first.block_on(batcher.submit(3)).unwrap(), 6);
+    }
+
+    #[test]
+    fn a_call_on_a_runtime_that_has_stopped_ends() {
+        let batcher = doubling(8, Arc::default());
+        let runtime = runtime();
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let answer = handle.block_on(batcher.submit(1));
+        assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+
+    #[test]
     fn a_stopped_runtime_leaves_the_batcher_usable() {
-        let hang = std::sync::atomic::AtomicBool::new(true);
+        let hangs = Arc::new(AtomicBool::new(true));
+        let hang = Arc::clone(&hangs);
         let batcher = Arc::new(Batcher::<u32, u32>::new(
             Operation::Get,
             "test",
             8,
             move |items| {
-                let hang = hang.swap(false, std::sync::atomic::Ordering::SeqCst);
+                let hang = hang.swap(false, Ordering::SeqCst);
                 Box::pin(async move {
                     if hang {
                         std::future::pending::<()>().await;
@@ -252,17 +337,16 @@ mod tests {
                 })
             },
         ));
-        let runtime = || {
-            tokio::runtime::Builder::new_current_thread()
-                .build()
-                .unwrap()
-        };
         let first = runtime();
         let caller = first.spawn({
             let batcher = Arc::clone(&batcher);
             async move { batcher.submit(1).await }
         });
-        first.block_on(async { tokio::task::yield_now().await });
+        first.block_on(async {
+            while hangs.load(Ordering::SeqCst) {
+                tokio::task::yield_now().await;
+            }
+        });
         drop(caller);
         drop(first);
         assert_eq!(runtime().block_on(batcher.submit(2)).unwrap(), 2);
