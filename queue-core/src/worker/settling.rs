@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::claim::Token;
-use crate::error::{Error, Operation};
+use crate::error::{Error, ErrorKind, Operation};
 use crate::progress::ProgressUpdate;
 use crate::settle::{Outcome, Settled, Settlement};
 use crate::telemetry;
@@ -115,9 +115,9 @@ impl Settling {
     }
 }
 
-/// Settles, again and again while the store fails in passing: the heartbeat
-/// keeps the jobs held meanwhile, and a repeated settle is answered as the
-/// first was.
+/// Settles, again and again while the store fails: the heartbeat keeps the jobs
+/// held meanwhile, and a repeated settle is answered as the first was. Ends
+/// with an error only where that lies in what is settled.
 async fn settle(engine: &Engine, settlements: &[Settlement]) -> Result<Vec<Settled>, Error> {
     let mut waits = Waits::new(Duration::from_millis(20), Duration::from_secs(2));
     loop {
@@ -128,8 +128,14 @@ async fn settle(engine: &Engine, settlements: &[Settlement]) -> Result<Vec<Settl
             }
             Err(error) => {
                 engine.failed(Operation::Settle, &error);
-                if !error.kind().is_transient() {
-                    return Err(error);
+                match error.kind() {
+                    ErrorKind::InvalidInput
+                    | ErrorKind::Unsupported
+                    | ErrorKind::Corrupt
+                    | ErrorKind::Internal => return Err(error),
+                    // A server that is read-only for a while, or a password that
+                    // is being changed, is no reason to run a job again.
+                    _ => {}
                 }
             }
         }
