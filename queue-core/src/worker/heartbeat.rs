@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
-use crate::error::Operation;
+use crate::error::{Error, ErrorKind, Operation};
 use crate::transient::Waits;
 use crate::worker::scope::JobScope;
 use crate::worker::supervise::Engine;
@@ -19,6 +19,11 @@ const BEATS: u32 = 3;
 
 /// The most tokens of one call.
 const MAX_BATCH: usize = 1_000;
+
+/// The least that a call may take; else it may take until the next beat. One
+/// that is not answered by then, on a connection that fell silent, is given up,
+/// while there is time to ask again on another.
+const LEAST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Starts the thread; it ends after `stop` was raised. The answer comes then.
 pub(super) fn spawn(engine: Arc<Engine>, stop: CancellationToken) -> oneshot::Receiver<()> {
@@ -56,11 +61,17 @@ async fn beat(engine: &Engine, stop: &CancellationToken) {
             () = tokio::time::sleep(wait) => {}
             () = stop.cancelled() => return,
         }
-        if own.is_none() {
-            own = open(engine).await;
-        }
-        let shared = engine.client.shared_backend();
-        let well = extend(engine, &**own.as_ref().unwrap_or(shared)).await;
+        let beaten = async {
+            if own.is_none() {
+                own = open(engine).await;
+            }
+            let shared = engine.client.shared_backend();
+            extend(engine, &**own.as_ref().unwrap_or(shared), span).await
+        };
+        let well = tokio::select! {
+            well = beaten => well,
+            () = stop.cancelled() => return,
+        };
         wait = if well {
             errors = error_waits(span);
             span
@@ -88,12 +99,15 @@ async fn open(engine: &Engine) -> Option<Arc<dyn Backend>> {
 }
 
 /// Extends everything held; whether all calls went well.
-async fn extend(engine: &Engine, backend: &dyn Backend) -> bool {
+async fn extend(engine: &Engine, backend: &dyn Backend, span: Duration) -> bool {
+    let patience = span.max(LEAST_PATIENCE);
     let scopes = engine.held.all();
     let mut well = true;
     for batch in scopes.chunks(MAX_BATCH) {
         let tokens: Vec<_> = batch.iter().map(|scope| scope.job.token).collect();
-        match backend.heartbeat(&tokens, engine.settings.lease).await {
+        let call = backend.heartbeat(&tokens, engine.settings.lease);
+        let answered = tokio::time::timeout(patience, call).await;
+        match answered.unwrap_or_else(|_| Err(silent(backend, patience))) {
             Ok(answers) => {
                 engine.succeeded(Operation::Heartbeat);
                 observe(engine, batch, &answers);
@@ -105,6 +119,16 @@ async fn extend(engine: &Engine, backend: &dyn Backend) -> bool {
         }
     }
     well
+}
+
+fn silent(backend: &dyn Backend, patience: Duration) -> Error {
+    let message = format!("no answer within {patience:?}");
+    Error::new(
+        ErrorKind::Unknown,
+        Operation::Heartbeat,
+        backend.name(),
+        message,
+    )
 }
 
 fn observe(engine: &Engine, batch: &[Arc<JobScope>], answers: &[crate::Holding]) {
