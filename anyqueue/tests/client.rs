@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyqueue::{
     Client, ClientOptions, Durability, ErrorKind, Filter, Job, JobContext, JobError, JobId, NewJob,
-    Page, Preparation, Priority, QueueName, Retried, State, Tag, WaitError, Worker,
+    Page, Payload, Preparation, Priority, QueueName, Retried, State, Tag, WaitError, Worker,
 };
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +70,20 @@ on_every_store! {
             (nine_tags, "9 tags; use at most 8"),
         ] {
             let error = job.enqueue().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+            assert!(error.to_string().contains(text), "{error}");
+        }
+        // Of jobs that were made by hand as well.
+        let good = new().build().unwrap();
+        let mut moved = good.clone();
+        moved.queue = QueueName::new("elsewhere").unwrap();
+        let mut large = good.clone();
+        large.payload = Payload::encode(&"x".repeat(101), 200).unwrap();
+        for (job, text) in [
+            (moved, "made for another queue"),
+            (large, "has 103 bytes, the limit is 100"),
+        ] {
+            let error = client.enqueue_many(&[good.clone(), job]).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
             assert!(error.to_string().contains(text), "{error}");
         }
@@ -162,7 +176,13 @@ async fn required_durability_is_checked_at_the_start() {
     );
     let store = common::Store::new("sqlite");
     let options = ClientOptions::default().require_durability(Durability::Host);
-    store.client_with(options).await;
+    store.client_with(options.clone()).await;
+    // It is not known of a store that is not prepared.
+    let unprepared = options.preparation(Preparation::Skip);
+    let error = Client::connect_with(&store.url, unprepared)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
 }
 
 #[tokio::test]

@@ -140,10 +140,6 @@ impl<'c, J: Job> JobBuilder<'c, J> {
             .job
             .map_err(|source| client.invalid(Operation::Enqueue, source))?;
         if let Some(id) = self.id {
-            if id.queue_hash() != job.queue.hash14() {
-                let message = "the id was made for another queue; make it with JobId::new";
-                return Err(client.invalid(Operation::Enqueue, message));
-            }
             job.id = id;
         }
         client.check(&job)?;
@@ -154,7 +150,9 @@ impl<'c, J: Job> JobBuilder<'c, J> {
     ///
     /// # Errors
     /// As [`build`](Self::build), with nothing stored; otherwise what the
-    /// store ends with.
+    /// store ends with. After [`ErrorKind::Unknown`](crate::ErrorKind::Unknown)
+    /// the job may be stored; with an [`id`](Self::id) of its own, enqueuing it
+    /// again stores no second one.
     pub async fn enqueue(self) -> Result<JobHandle<J>, Error> {
         let client = self.client;
         let enqueued = client.enqueue_one(self.build()?).await?;

@@ -35,7 +35,7 @@ const MAX_BATCH: usize = 1_000;
 /// Concurrent calls of [`enqueue`](Self::enqueue) and [`get`](Self::get) share
 /// round trips, with no added delay for a lone one. Calls that fail in
 /// passing are made again for about a second before the error is returned;
-/// ids are made here, so that no enqueue happens twice.
+/// ids are made here, so that what is made again stores no second job.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -58,6 +58,18 @@ impl Client {
     pub async fn new(backend: Arc<dyn Backend>, options: ClientOptions) -> Result<Self, Error> {
         match options.preparation {
             Preparation::Run => repeat(|| backend.prepare()).await?,
+            Preparation::Skip if options.require_durability.is_some() => {
+                let message = "the durability is read where the store is prepared; require none, \
+                               or let this process prepare it: of a store that is prepared it only \
+                               reads";
+                let (operation, name) = (Operation::Connect, backend.name());
+                return Err(Error::new(
+                    ErrorKind::InvalidInput,
+                    operation,
+                    name,
+                    message,
+                ));
+            }
             Preparation::Skip => {}
         }
         let (name, offered) = (backend.name(), backend.capabilities().durability());
@@ -110,7 +122,10 @@ impl Client {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] where it cannot be a payload or is too
-    /// large (nothing was stored); otherwise what the store ends with.
+    /// large (nothing was stored); otherwise what the store ends with. After
+    /// [`ErrorKind::Unknown`] the job may be stored: another call makes another
+    /// job. To be able to repeat it, [`build`](JobBuilder::build) the job and
+    /// give it to [`enqueue_many`](Self::enqueue_many).
     pub async fn enqueue<J: Job>(&self, job: J) -> Result<JobHandle<J>, Error> {
         self.job(job).enqueue().await
     }
@@ -204,7 +219,9 @@ impl Client {
         self.only(answers, Operation::Cancel)
     }
 
-    /// Runs a failed or cancelled job again, with fresh attempts.
+    /// Runs a failed or cancelled job again, with fresh attempts. Where an
+    /// answer is lost the call is made again, and then answers
+    /// [`Retried::NotEnded`] for what the first one did.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] without [`Capability::Retry`]; what the
@@ -287,6 +304,15 @@ impl Client {
         if job.tags.len() > NewJob::MAX_TAGS {
             let most = NewJob::MAX_TAGS;
             let message = format!("a job has {} tags; use at most {most}", job.tags.len());
+            return Err(self.invalid(Operation::Enqueue, message));
+        }
+        if job.id.queue_hash() != job.queue.hash14() {
+            let message = "the id was made for another queue; make it with JobId::new";
+            return Err(self.invalid(Operation::Enqueue, message));
+        }
+        let (bytes, most) = (job.payload.as_str().len(), self.options().payload_limit);
+        if bytes > most {
+            let message = format!("the payload has {bytes} bytes, the limit is {most}");
             return Err(self.invalid(Operation::Enqueue, message));
         }
         Ok(())
