@@ -12,8 +12,9 @@ use anyqueue::{
     async_trait,
 };
 use anyqueue_conformance_tests::{Delegate, wrap};
-use common::until_state;
+use common::{until, until_state};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 /// Which calls fail now.
 #[derive(Default)]
@@ -22,6 +23,12 @@ struct Faults {
     settles: AtomicBool,
     /// Heartbeats answer that the lease is lost.
     leases: AtomicBool,
+    /// Settles are refused.
+    denied: AtomicBool,
+    /// The next heartbeat is never answered.
+    silent_beat: AtomicBool,
+    /// Claims are never answered.
+    silent_claims: AtomicBool,
 }
 
 struct Faulty {
@@ -91,11 +98,18 @@ impl Delegate for Faulty {
         if self.faults.claims.load(Ordering::SeqCst) {
             return Err(lost(Operation::Claim));
         }
+        if self.faults.silent_claims.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         self.inner.claim(request).await
     }
 
     /// Takes effect, but its answer is lost.
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Error> {
+        if self.faults.denied.load(Ordering::SeqCst) {
+            let kind = ErrorKind::Denied;
+            return Err(Error::new(kind, Operation::Settle, "faulty", "read-only"));
+        }
         let answers = self.inner.settle(settlements).await?;
         if self.faults.settles.load(Ordering::SeqCst) {
             return Err(lost(Operation::Settle));
@@ -106,6 +120,9 @@ impl Delegate for Faulty {
     async fn heartbeat(&self, tokens: &[Token], lease: Duration) -> Result<Vec<Holding>, Error> {
         if self.faults.leases.load(Ordering::SeqCst) {
             return Ok(vec![Holding::Stale; tokens.len()]);
+        }
+        if self.faults.silent_beat.swap(false, Ordering::SeqCst) {
+            std::future::pending::<()>().await;
         }
         self.inner.heartbeat(tokens, lease).await
     }
@@ -173,6 +190,20 @@ on_every_store! {
         assert_eq!((record.state, record.attempt, record.counter), (State::Completed, 1, 1));
     }
 
+    async fn a_settle_that_is_denied_for_a_while_is_asked_again(store: &Store) {
+        let (client, faults) = faulty(store).await;
+        faults.denied.store(true, Ordering::SeqCst);
+        let worker = Worker::new(&client).register(echo).start().unwrap();
+        let handle = client.enqueue(Echo(7)).await.unwrap();
+        until_failing(&worker, Operation::Settle).await;
+        assert_eq!(worker.held(), 1, "held until the store has taken it");
+        faults.denied.store(false, Ordering::SeqCst);
+        assert_eq!(handle.wait().await.unwrap(), 7);
+        worker.shutdown().await;
+        let record = handle.record().await.unwrap();
+        assert_eq!((record.attempt, record.counter), (1, 1));
+    }
+
     async fn a_handler_whose_lease_is_lost_is_dropped(store: &Store) {
         struct Dropped(Arc<tokio::sync::Notify>);
         impl Drop for Dropped {
@@ -202,6 +233,72 @@ on_every_store! {
         }
         assert_eq!(handle.record().await.unwrap().attempt, 2);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_heartbeat_that_is_not_answered_costs_no_lease() {
+    async fn slow(job: Echo, _: JobContext) -> Result<u64, JobError> {
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        Ok(job.0)
+    }
+    let (client, faults) = faulty(&common::Store::new("memory")).await;
+    faults.silent_beat.store(true, Ordering::SeqCst);
+    let worker = Worker::new(&client).register(slow);
+    let worker = worker.lease(Duration::from_secs(6)).start().unwrap();
+    let handle = client.enqueue(Echo(7)).await.unwrap();
+    assert_eq!(handle.wait().await.unwrap(), 7);
+    assert!(
+        !faults.silent_beat.load(Ordering::SeqCst),
+        "no heartbeat came"
+    );
+    assert_eq!(handle.record().await.unwrap().counter, 1);
+    worker.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_whose_claim_is_not_answered_shuts_down() {
+    let (client, faults) = faulty(&common::Store::new("memory")).await;
+    faults.silent_claims.store(true, Ordering::SeqCst);
+    let worker = Worker::new(&client).register(echo);
+    let worker = worker
+        .lease(Duration::from_millis(300))
+        .grace(Duration::ZERO);
+    let worker = worker.start().unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let ended = tokio::time::timeout(common::HANG, worker.shutdown()).await;
+    ended.expect("it shuts down");
+}
+
+/// Quick jobs are claimed ahead by the hundred; those behind them may be slow.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_claimed_ahead_and_finds_no_slot_is_given_back() {
+    async fn quick_or_gated(job: Echo, ctx: JobContext<Semaphore>) -> Result<u64, JobError> {
+        if job.0 > 0 {
+            let _gate = ctx.state().acquire().await?;
+        }
+        Ok(job.0)
+    }
+    let client = common::Store::new("memory").client().await;
+    let jobs: Vec<_> = (0..6_000_u64)
+        .map(|n| client.job(Echo(n.saturating_sub(5_000))).build().unwrap())
+        .collect();
+    client.enqueue_many(&jobs).await.unwrap();
+    let gate = Arc::new(Semaphore::new(0));
+    let worker = Worker::new(&client).shared_state(Arc::clone(&gate));
+    let worker = worker
+        .register(quick_or_gated)
+        .concurrency(1)
+        .start()
+        .unwrap();
+    let first = client.handle::<Echo>(jobs[5_001].id);
+    until_state(&first, State::Running).await;
+    let second = client.handle::<Echo>(jobs[5_002].id);
+    until(&second, "given back", |job| {
+        job.state == State::Ready && job.counter > 0
+    })
+    .await;
+    gate.add_permits(1);
+    worker.shutdown().await;
 }
 
 /// Found by a soak of Redis: the worker left its wait for work unpolled while it

@@ -237,6 +237,8 @@ on_every_store! {
         assert_eq!(waited(HandlerOptions::new()).await, 100);
         let code = HandlerOptions::new().backoff(|attempt| Duration::from_secs(500 * u64::from(attempt)));
         assert_eq!(waited(code).await, 500);
+        let none = HandlerOptions::new().backoff(|attempt| panic!("none after {attempt}"));
+        assert_eq!(waited(none).await, 100);
     }
 }
 
@@ -351,8 +353,31 @@ on_every_store! {
         let handles = futures::future::try_join_all(enqueues).await.unwrap();
         for handle in handles {
             handle.wait().await.unwrap();
+            assert_eq!(handle.record().await.unwrap().counter, 1, "claimed for nothing");
         }
         assert_eq!(running.most.load(Ordering::SeqCst), 2);
+        worker.shutdown().await;
+    }
+
+    async fn of_a_kind_with_a_limit_the_job_that_panics_fails(store: &Store) {
+        async fn second_panics(job: Double, _: JobContext) -> Result<u64, JobError> {
+            if job.0 == 0 {
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                return Ok(0);
+            }
+            let _bomb = Bomb;
+            std::future::pending().await
+        }
+        let client = store.client().await;
+        let limit = HandlerOptions::new().concurrency(1).time_limit(Duration::from_secs(1));
+        let worker = Worker::new(&client).register_with(second_panics, limit).start().unwrap();
+        let once = RetryPolicy::fixed(1, Duration::ZERO);
+        let jobs = [0, 1].map(|n| client.job(Double(n)).retry(once.clone()).build().unwrap());
+        client.enqueue_many(&jobs).await.unwrap();
+        let [first, second] = jobs.map(|job| client.handle::<Double>(job.id));
+        assert_eq!(first.wait().await.unwrap(), 0);
+        let record = until_state(&second, State::Failed).await;
+        assert_eq!(errors(&record), [(1, "panicked while it was dropped: a bomb")]);
         worker.shutdown().await;
     }
 

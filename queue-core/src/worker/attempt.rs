@@ -26,6 +26,9 @@ pub(super) async fn run(
     handler: &Handler,
     scope: &Arc<JobScope>,
 ) -> Option<Outcome> {
+    if scope.signal.is_lost() {
+        return None;
+    }
     let job = &scope.job;
     let span = tracing::info_span!(
         "job",
@@ -79,9 +82,16 @@ fn decide(handler: &Handler, scope: &JobScope, finished: Finished) -> Outcome {
         Ok(result) => return Outcome::Complete { result },
         Err(error) => error,
     };
-    let backoff = || match &handler.backoff {
-        Some(wait) => wait(job.attempt),
-        None => job.retry.backoff.delay_after(job.attempt),
+    let backoff = || {
+        let stored = || job.retry.backoff.delay_after(job.attempt);
+        let Some(wait) = &handler.backoff else {
+            return stored();
+        };
+        std::panic::catch_unwind(AssertUnwindSafe(|| wait(job.attempt))).unwrap_or_else(|panic| {
+            let why = text_of(&*panic);
+            tracing::error!(kind = %job.kind, why, "the backoff panicked; the stored one is used");
+            stored()
+        })
     };
     let delay = match verdict {
         // A flagged job ends cancelled by whatever is not an end of its own,

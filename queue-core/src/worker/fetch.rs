@@ -25,6 +25,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// The first wait for work on a store that does not push.
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);
 
+/// The pause after a claim most of whose jobs were over their kinds' limits.
+const OVER_LIMIT_PAUSE: Duration = Duration::from_millis(100);
+
 /// The most outcomes that may wait for the store before claiming stops.
 const MAX_UNSETTLED: usize = 4_000;
 
@@ -37,7 +40,12 @@ pub(super) async fn run(engine: Arc<Engine>) {
     let mut idle_wait = SHORTEST_WAIT;
     let mut turn = 0;
     let mut waiting: Option<Waiting> = None;
+    let mut last_claimed = 0;
     while !engine.stopping.is_cancelled() {
+        let refused = engine.refused.swap(0, Ordering::Relaxed);
+        if refused > last_claimed / 2 {
+            pause(&engine, OVER_LIMIT_PAUSE).await;
+        }
         let prefetch = pace.prefetch(engine.ended.load(Ordering::Relaxed), Instant::now());
         let limit = limit(&engine, prefetch);
         if limit == 0 {
@@ -77,6 +85,7 @@ pub(super) async fn run(engine: Arc<Engine>) {
                 engine.succeeded(Operation::Claim);
                 errors = error_waits();
                 let claimed = jobs.len();
+                last_claimed = claimed;
                 hand_over(&engine, jobs);
                 if claimed > 0 {
                     idle_wait = SHORTEST_WAIT;
@@ -94,7 +103,7 @@ pub(super) async fn run(engine: Arc<Engine>) {
         }
         // The queues had less than we asked for: wait for more.
         match noticed {
-            Some(Ok(())) => {}
+            Some(Ok(())) => engine.succeeded(Operation::Wait),
             Some(Err(error)) => {
                 engine.failed(Operation::Wait, &error);
                 pause(&engine, errors.next()).await;

@@ -12,6 +12,9 @@ const MOST: usize = 2_000;
 /// The shortest span that a rate is taken over.
 const SPAN: Duration = Duration::from_millis(5);
 
+/// In this time a rate that is no longer reached falls to half.
+const HALF_LIFE: Duration = Duration::from_millis(100);
+
 pub(super) struct Pace {
     since: Instant,
     ended: u64,
@@ -33,9 +36,10 @@ impl Pace {
         let span = now.saturating_duration_since(self.since);
         if span >= SPAN {
             let rate = (ended - self.ended) as f64 / span.as_secs_f64();
-            // Up at once, down by steps: a pause in the supply says nothing
+            // Up at once, down by and by: a pause in the supply says nothing
             // about the handlers.
-            self.per_second = rate.max(self.per_second * 0.8);
+            let left = 0.5_f64.powf(span.as_secs_f64() / HALF_LIFE.as_secs_f64());
+            self.per_second = rate.max(self.per_second * left);
             self.since = now;
             self.ended = ended;
         }
@@ -57,9 +61,7 @@ mod tests {
         assert!((319..=320).contains(&pace.prefetch(32, at(10))));
         assert_eq!(pace.prefetch(100_000, at(20)), MOST);
         // From here on one job a second.
-        let later = (1..100)
-            .map(|s| pace.prefetch(100_000 + s, at(1_000 * s)))
-            .last();
-        assert_eq!(later, Some(0));
+        assert!(pace.prefetch(100_000, at(50)) > MOST / 2);
+        assert_eq!(pace.prefetch(100_001, at(4_000)), 0);
     }
 }

@@ -190,14 +190,18 @@ impl Default for States {
 /// All handlers of a worker, by kind and alias.
 pub(super) struct Registry {
     pub(super) states: States,
-    handlers: HashMap<Kind, Arc<Handler>>,
+    handlers: Vec<Arc<Handler>>,
+    by_kind: HashMap<Kind, Arc<Handler>>,
+    /// Whether each kind has a concurrency of its own.
+    all_limited: bool,
 }
 
 impl Registry {
     /// Checks that every kind has one handler and every handler its state.
     pub(super) fn new(handlers: Vec<Handler>, states: States) -> Result<Self, String> {
+        let handlers: Vec<_> = handlers.into_iter().map(Arc::new).collect();
         let mut by_kind = HashMap::new();
-        for handler in handlers.into_iter().map(Arc::new) {
+        for handler in &handlers {
             let (id, name) = handler.state;
             if !states.0.contains_key(&id) {
                 let kind = &handler.kinds[0];
@@ -207,22 +211,34 @@ impl Registry {
                 ));
             }
             for kind in &handler.kinds {
-                if by_kind.insert(kind.clone(), Arc::clone(&handler)).is_some() {
+                if by_kind.insert(kind.clone(), Arc::clone(handler)).is_some() {
                     return Err(format!("kind {kind:?} has two handlers; register it once"));
                 }
             }
         }
         Ok(Self {
             states,
-            handlers: by_kind,
+            all_limited: handlers.iter().all(|handler| handler.limit.is_some()),
+            handlers,
+            by_kind,
         })
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Handler>> {
-        self.handlers.values()
+        self.handlers.iter()
     }
 
     pub(super) fn get(&self, kind: &Kind) -> Option<&Arc<Handler>> {
-        self.handlers.get(kind)
+        self.by_kind.get(kind)
+    }
+
+    /// How many jobs may be in slots or on their way there, where each handler
+    /// has a limit.
+    pub(super) fn room(&self) -> Option<usize> {
+        let limits = self
+            .handlers
+            .iter()
+            .filter_map(|handler| handler.limit.as_ref());
+        self.all_limited.then(|| limits.map(KindLimit::room).sum())
     }
 }

@@ -132,6 +132,10 @@ impl Signal {
         self.raised.load(Ordering::Acquire) != 0
     }
 
+    pub(super) fn is_lost(&self) -> bool {
+        self.raised.load(Ordering::Acquire) & Self::LOST != 0
+    }
+
     pub(super) fn cancel_was_requested(&self) -> bool {
         self.raised.load(Ordering::Acquire) & Self::CANCEL != 0
     }

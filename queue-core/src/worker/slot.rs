@@ -20,15 +20,20 @@ use crate::worker::supervise::Engine;
 /// many are parked.
 const OVER_LIMIT_WAIT: Duration = Duration::from_secs(3);
 
+/// How long a job may wait for a slot before others are given it. Of those that
+/// were claimed ahead only some wait so long: where the jobs before them take
+/// longer than those that the prefetch was reckoned from.
+const LONGEST_BUFFERED: Duration = Duration::from_secs(5);
+
 /// Runs buffered jobs until the buffer is closed and empty.
 pub(super) async fn run(engine: Arc<Engine>) {
     while let Ok(scope) = engine.buffer.pop.recv().await {
+        engine.taken.fetch_add(1, Ordering::Relaxed);
         engine.running.fetch_add(1, Ordering::Relaxed);
-        let guarded = AssertUnwindSafe(take(&engine, &scope)).catch_unwind().await;
-        if let Err(panic) = guarded {
-            let outcome = attempt::broken(&scope, &*panic);
-            engine.settling.push(scope, outcome);
+        if engine.buffer.pop.is_empty() {
+            engine.room.notify_one();
         }
+        take(&engine, &scope).await;
         engine.running.fetch_sub(1, Ordering::Relaxed);
         engine.room.notify_one();
         // Handlers that never wait must not keep the runtime to themselves.
@@ -55,6 +60,7 @@ async fn take(engine: &Engine, scope: &Arc<JobScope>) {
     // hand, those parked before it.
     let mut next = limit.admit(scope);
     if let Admitted::Refused = next {
+        engine.refused.fetch_add(1, Ordering::Relaxed);
         let reason = Some(ErrorText::new("its kind runs as often as it may"));
         let outcome = Outcome::Snooze {
             delay: OVER_LIMIT_WAIT,
@@ -73,7 +79,12 @@ async fn take(engine: &Engine, scope: &Arc<JobScope>) {
 }
 
 async fn perform(engine: &Engine, handler: &Handler, scope: &Arc<JobScope>) {
-    match attempt::run(engine, handler, scope).await {
+    let attempt = AssertUnwindSafe(attempt::run(engine, handler, scope));
+    let outcome = match attempt.catch_unwind().await {
+        Ok(outcome) => outcome,
+        Err(panic) => Some(attempt::broken(scope, &*panic)),
+    };
+    match outcome {
         Some(outcome) => engine.settling.push(Arc::clone(scope), outcome),
         None => {
             metrics::counter!(telemetry::LEASES_LOST).increment(1);
@@ -89,7 +100,8 @@ async fn perform(engine: &Engine, handler: &Handler, scope: &Arc<JobScope>) {
 pub(super) struct KindLimit {
     permits: Arc<tokio::sync::Semaphore>,
     parked: Mutex<VecDeque<Arc<JobScope>>>,
-    most_parked: usize,
+    /// How many run at a time, and how many may be parked.
+    jobs: usize,
 }
 
 enum Admitted {
@@ -105,8 +117,15 @@ impl KindLimit {
         Self {
             permits,
             parked: Mutex::default(),
-            most_parked: jobs,
+            jobs,
         }
+    }
+
+    /// How many jobs may be in slots or on their way there.
+    pub(super) fn room(&self) -> usize {
+        self.jobs
+            .saturating_mul(2)
+            .saturating_sub(self.lock().len())
     }
 
     fn admit(&self, scope: &Arc<JobScope>) -> Admitted {
@@ -115,7 +134,7 @@ impl KindLimit {
         }
         {
             let mut parked = self.lock();
-            if parked.len() >= self.most_parked {
+            if parked.len() >= self.jobs {
                 return Admitted::Refused;
             }
             parked.push_back(Arc::clone(scope));
@@ -148,6 +167,26 @@ impl KindLimit {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<JobScope>>> {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives back, for ever, what has waited too long for a slot; ended by its
+/// owner.
+pub(super) async fn give_back(engine: Arc<Engine>) {
+    loop {
+        let before = engine.taken.load(Ordering::Relaxed);
+        let buffered = engine.buffer.pop.len();
+        tokio::time::sleep(LONGEST_BUFFERED).await;
+        let taken = engine.taken.load(Ordering::Relaxed) - before;
+        let taken = usize::try_from(taken).unwrap_or(usize::MAX);
+        // The first in line are those that were there before.
+        for _ in taken..buffered {
+            let Ok(scope) = engine.buffer.pop.try_recv() else {
+                break;
+            };
+            engine.taken.fetch_add(1, Ordering::Relaxed);
+            engine.settling.push(scope, Outcome::Release);
+        }
     }
 }
 

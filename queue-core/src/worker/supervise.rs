@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
@@ -32,6 +34,10 @@ pub(super) struct Engine {
     pub(super) health: HealthBoard,
     /// How many handlers run.
     pub(super) running: AtomicUsize,
+    /// How many jobs have left the buffer.
+    pub(super) taken: AtomicU64,
+    /// How many jobs were over their kind's limit since fetching last looked.
+    pub(super) refused: AtomicUsize,
     /// How many attempts have ended.
     pub(super) ended: AtomicU64,
     /// Told when the worker has room for another job.
@@ -61,6 +67,8 @@ impl Engine {
             settling: Settling::default(),
             health: HealthBoard::default(),
             running: AtomicUsize::new(0),
+            taken: AtomicU64::new(0),
+            refused: AtomicUsize::new(0),
             ended: AtomicU64::new(0),
             room: Notify::new(),
             stopping: CancellationToken::new(),
@@ -141,6 +149,9 @@ impl std::fmt::Debug for Engine {
     }
 }
 
+/// As good as never, and no overflow of the clock.
+const FAR: Duration = Duration::from_secs(1_000_000_000);
+
 async fn supervise(engine: Arc<Engine>) {
     let beating = CancellationToken::new();
     // Dropped with this task, should the runtime stop: the thread ends too.
@@ -155,27 +166,34 @@ async fn supervise(engine: Arc<Engine>) {
     let mut beside = JoinSet::new();
     beside.spawn(progress::run(Arc::clone(&engine)));
     beside.spawn(chores::run(Arc::clone(&engine)));
+    beside.spawn(slot::give_back(Arc::clone(&engine)));
 
-    // Returns when `stopping` is raised.
-    let fetching = tokio::spawn(fetch::run(Arc::clone(&engine)));
+    // Returns when `stopping` is raised and its last claim is answered.
+    let mut fetching = tokio::spawn(fetch::run(Arc::clone(&engine)));
     engine.stopping.cancelled().await;
-    let _ = fetching.await;
-
+    let grace_ends = Instant::now() + engine.settings.grace.min(FAR);
+    // While the store is away the outcomes cannot be reported, nor a last claim
+    // answered; after a lease the jobs are claimable by others anyway.
+    let end = grace_ends + engine.settings.lease.min(FAR);
     slot::release_buffered(&engine);
-    engine.buffer.push.close();
-    let grace = tokio::time::sleep(engine.settings.grace);
-    tokio::pin!(grace);
+    let mut claiming = true;
     loop {
         tokio::select! {
+            _ = &mut fetching, if claiming => {
+                claiming = false;
+                slot::release_buffered(&engine);
+                engine.buffer.push.close();
+            }
+            () = tokio::time::sleep_until(end), if claiming => fetching.abort(),
+            () = tokio::time::sleep_until(grace_ends), if !engine.aborting.is_cancelled() => {
+                engine.aborting.cancel();
+            }
             ended = slots.join_next() => if ended.is_none() { break },
-            () = &mut grace, if !engine.aborting.is_cancelled() => engine.aborting.cancel(),
         }
     }
     slot::release_parked(&engine);
     engine.settling.close();
-    // While the store is away the outcomes cannot be reported; after a lease
-    // the jobs are claimable by others anyway.
-    if tokio::time::timeout(engine.settings.lease, settling)
+    if tokio::time::timeout_at(end.max(Instant::now()), settling)
         .await
         .is_err()
     {
@@ -195,6 +213,8 @@ impl Engine {
     /// How many more jobs the worker can take, given this prefetch.
     pub(super) fn spare(&self, prefetch: usize) -> usize {
         let taken = self.running.load(Ordering::Relaxed) + self.buffer.pop.len();
-        (self.settings.concurrency + prefetch).saturating_sub(taken)
+        let room = self.settings.concurrency + prefetch;
+        let room = self.registry.room().map_or(room, |limits| room.min(limits));
+        room.saturating_sub(taken)
     }
 }
