@@ -7,6 +7,7 @@ use crate::common::{HANG, Place, claim, complete, count, jobs, run, tests};
 tests! {
     claims_pass_by_jobs_that_are_locked
     counts_and_claims_pass_by_an_open_enqueue
+    open_enqueues_of_a_known_queue_do_not_meet
 }
 
 /// Only where locks are passed by: elsewhere a claim waits for them.
@@ -56,4 +57,29 @@ async fn counts_and_claims_pass_by_an_open_enqueue() {
     done.expect("none waits for the open transaction");
     conn.commit_transaction().await.unwrap();
     assert_eq!(count(&backend, State::Ready).await, 6);
+}
+
+async fn open_enqueues_of_a_known_queue_do_not_meet() {
+    let place = Place::new();
+    let backend = place.store().await;
+    let queue = QueueName::default();
+    backend.set_flow(&queue, Flow::Open).await.unwrap();
+    let (mut first, mut second) = (place.connection().await, place.connection().await);
+    first.begin_transaction().await.unwrap();
+    second.begin_transaction().await.unwrap();
+    let schema = &place.config.schema;
+    let beside = async {
+        schema.enqueue_in(&mut first, &jobs(2)).await.unwrap();
+        schema.enqueue_in(&mut second, &jobs(2)).await.unwrap();
+        schema.enqueue_in(&mut first, &jobs(1)).await.unwrap();
+        for flow in [Flow::Paused, Flow::Open] {
+            backend.set_flow(&queue, flow).await.unwrap();
+        }
+    };
+    let done = tokio::time::timeout(HANG, beside).await;
+    done.expect("none waits for an open transaction");
+    second.commit_transaction().await.unwrap();
+    assert_eq!(count(&backend, State::Ready).await, 2);
+    first.commit_transaction().await.unwrap();
+    assert_eq!(count(&backend, State::Ready).await, 5);
 }
