@@ -246,6 +246,25 @@ mod tests {
         assert!(by_id > 10, "{by_id}");
     }
 
+    /// A row of `queues` that an open transaction adds is waited for by what reads the
+    /// table whole, which only the counts of all queues and records do.
+    #[test]
+    fn queues_are_sought() {
+        let mut sought = 0;
+        for (name, text) in NAMES.iter().zip(TEXTS) {
+            let text = render(text, &Schema::default());
+            for part in text.split(".queues AS q").skip(1) {
+                let hints = part.strip_prefix(" WITH (");
+                let hints = hints.and_then(|part| part.split_once(')'));
+                match hints.map_or("", |(hints, _)| hints) {
+                    hints if hints.contains("FORCESEEK") => sought += 1,
+                    hints => assert!(["queues", "get"].contains(name), "{name}: {hints}"),
+                }
+            }
+        }
+        assert_eq!(sought, 6);
+    }
+
     /// From its first lock to the rows of `jobs`, one text stores few and many.
     #[test]
     fn many_are_stored_as_few_are() {

@@ -6,7 +6,8 @@
 -- nothing in it fails them for all but one. What was taken is read from the rows, as in
 -- settle.sql. One transaction: all that was taken or nothing. Where a lease may have run out
 -- it takes nothing and says so (@P5: whether to look). An idle claim is one look at each
--- line, without a transaction.
+-- line, without a transaction. Queues are sought: one that an open transaction adds is not
+-- waited for; one that is being paused or opened is, for that one batch.
 SET NOCOUNT ON;
 SET XACT_ABORT ON;
 DECLARE @now bigint = DATEDIFF_BIG(MICROSECOND, '19700101', SYSUTCDATETIME());
@@ -26,10 +27,11 @@ IF @expired = 0
     INSERT INTO @lines (n, line)
     SELECT u.n, u.line
     FROM OPENJSON(@P1) WITH (n int '$[0]', line int '$[1]') AS u
-    JOIN {s}.queues AS q WITH (READCOMMITTEDLOCK, ROWLOCK) ON q.queue = u.line / 4
+    JOIN {s}.queues AS q WITH (READCOMMITTEDLOCK, ROWLOCK, FORCESEEK) ON q.queue = u.line / 4
     WHERE q.paused = 0 AND EXISTS (
         SELECT 1 FROM {s}.jobs AS j WITH (READPAST, READCOMMITTEDLOCK, INDEX(waiting))
-        WHERE j.state < 2 AND j.line = u.line AND j.due_at <= @now);
+        WHERE j.state < 2 AND j.line = u.line AND j.due_at <= @now)
+    OPTION (FORCE ORDER, LOOP JOIN);
 IF EXISTS (SELECT 1 FROM @lines AS l)
 BEGIN
     BEGIN TRANSACTION;

@@ -10,7 +10,7 @@ SELECT u.line, (
     SELECT TOP (1) j.due_at FROM {s}.jobs AS j WITH (READPAST, READCOMMITTEDLOCK, INDEX(waiting))
     WHERE j.state < 2 AND j.line = u.line ORDER BY j.due_at) AS due_at
 FROM OPENJSON(@P1) WITH (line int '$[0]') AS u
-JOIN {s}.queues AS q WITH (READPAST, READCOMMITTEDLOCK) ON q.queue = u.line / 4
+JOIN {s}.queues AS q WITH (READPAST, READCOMMITTEDLOCK, FORCESEEK) ON q.queue = u.line / 4
 WHERE q.paused = 0;
 SELECT j.id, j.state, j.counter, j.settled_counter, j.sequence, j.flagged
 FROM OPENJSON(@P2) WITH (id uniqueidentifier '$[0]') AS u
