@@ -71,5 +71,6 @@ SELECT t.id, t.counter, t.attempt, t.max_attempts, t.line, t.due_at, b.created_a
        b.trace, b.tags, b.payload
 FROM @taken AS t
 JOIN @lines AS l ON l.line = t.line
-JOIN {s}.bodies AS b ON b.seq = t.seq
-ORDER BY l.n, t.due_at, t.ord, t.seq;
+JOIN {s}.bodies AS b WITH (ROWLOCK, FORCESEEK) ON b.seq = t.seq
+ORDER BY l.n, t.due_at, t.ord, t.seq
+OPTION (FORCE ORDER, LOOP JOIN);

@@ -101,6 +101,8 @@ async fn a_queue_that_is_being_added_is_in_no_one_s_way() {
         assert_eq!(claimed.len(), 1);
         backend.settle(&complete(&claimed)).await.unwrap();
         backend.enqueue(&jobs(1)).await.unwrap();
+        let found = backend.get(&[claimed[0].token.id]).await.unwrap();
+        assert_eq!(found[0].as_ref().unwrap().state, State::Completed);
         let queue = QueueName::default();
         backend.set_flow(&queue, Flow::Open).await.unwrap();
     };
