@@ -47,6 +47,16 @@ statements! {
     WorkerSeen "worker_seen",
 }
 
+impl Statement {
+    /// Whether it commits its own transaction before its first result, reads rows for
+    /// its answer behind that, and answers otherwise when it is made again. (A settle
+    /// and a cancel that are made again answer as before; the others answer from what
+    /// they kept.)
+    pub(crate) const fn commits_first(self) -> bool {
+        matches!(self, Self::Claim | Self::Retry)
+    }
+}
+
 /// The statements of one store.
 #[derive(Debug)]
 pub(crate) struct Statements(Vec<String>);
@@ -263,6 +273,27 @@ mod tests {
             }
         }
         assert_eq!(sought, 7);
+    }
+
+    #[test]
+    fn what_commits_first_answers_nothing_before() {
+        for statement in [Statement::Claim, Statement::Retry] {
+            assert!(statement.commits_first());
+            let text = sql(statement, &Schema::default());
+            let (before, answer) = text.split_once("COMMIT TRANSACTION;").unwrap();
+            assert!(answer.contains("\nSELECT "));
+            // A SELECT at the beginning of a line answers, unless an INSERT takes it or
+            // it sets variables.
+            let lines: Vec<&str> = before.lines().map(str::trim).collect();
+            for pair in lines.windows(2) {
+                let taken = pair[0].starts_with("INSERT INTO ") || pair[1].contains(" @n = ");
+                let within = pair[0].ends_with('(');
+                assert!(
+                    !pair[1].starts_with("SELECT ") || taken || within,
+                    "{statement:?}: {pair:?}"
+                );
+            }
+        }
     }
 
     /// From its first lock to the rows of `jobs`, one text stores few and many.
