@@ -228,6 +228,8 @@ mod tests {
                     !passes || hints.contains("READCOMMITTEDLOCK"),
                     "{name}: {hints}"
                 );
+                // It passes by rows: a reader that locks pages waits for them.
+                assert!(!passes || hints.contains("ROWLOCK"), "{name}: {hints}");
                 // A table has one level of isolation (1047).
                 let levels = ["HOLDLOCK", "REPEATABLEREAD", "SERIALIZABLE", "NOLOCK"];
                 let levels = levels.iter().filter(|level| hints.contains(**level));

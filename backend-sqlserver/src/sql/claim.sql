@@ -20,7 +20,7 @@ DECLARE @taken TABLE (
     ord int NOT NULL, was tinyint NOT NULL
 );
 IF @P5 = 1 AND EXISTS (
-    SELECT 1 FROM {s}.jobs AS j WITH (READPAST, READCOMMITTEDLOCK, INDEX(running))
+    SELECT 1 FROM {s}.jobs AS j WITH (READPAST, ROWLOCK, READCOMMITTEDLOCK, INDEX(running))
     WHERE j.state = 2 AND j.look_at <= @now)
     SET @expired = 1;
 IF @expired = 0
@@ -29,7 +29,7 @@ IF @expired = 0
     FROM OPENJSON(@P1) WITH (n int '$[0]', line int '$[1]') AS u
     JOIN {s}.queues AS q WITH (READCOMMITTEDLOCK, ROWLOCK, FORCESEEK) ON q.queue = u.line / 4
     WHERE q.paused = 0 AND EXISTS (
-        SELECT 1 FROM {s}.jobs AS j WITH (READPAST, READCOMMITTEDLOCK, INDEX(waiting))
+        SELECT 1 FROM {s}.jobs AS j WITH (READPAST, ROWLOCK, READCOMMITTEDLOCK, INDEX(waiting))
         WHERE j.state < 2 AND j.line = u.line AND j.due_at <= @now)
     OPTION (FORCE ORDER, LOOP JOIN);
 IF EXISTS (SELECT 1 FROM @lines AS l)
