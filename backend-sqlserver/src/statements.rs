@@ -298,6 +298,17 @@ mod tests {
         }
     }
 
+    /// An error of the server leaves nothing of the application's transaction.
+    #[test]
+    fn what_fails_within_a_transaction_rolls_it_back() {
+        for (name, text) in NAMES.iter().zip(TEXTS) {
+            let within = ["queue_find", "queue_add", "enqueue", "settle"].contains(name);
+            let changes = text.contains("BEGIN TRANSACTION");
+            let whole = text.contains("\nSET XACT_ABORT ON;\n");
+            assert!(whole || !(within || changes), "{name}");
+        }
+    }
+
     /// From its first lock to the rows of `jobs`, one text stores few and many.
     #[test]
     fn many_are_stored_as_few_are() {

@@ -93,9 +93,11 @@ impl Schema {
     /// an error.
     ///
     /// # Errors
-    /// As [`Backend::enqueue`](anyqueue_core::Backend::enqueue). The server has
-    /// rolled the whole transaction back then (`XACT_ABORT`): begin it again. A
-    /// deadlock is `Conflict`. What core checks before a client's enqueue (the
+    /// As [`Backend::enqueue`](anyqueue_core::Backend::enqueue). The transaction is
+    /// of no more use then: roll back, ignoring an error, and begin again. (The
+    /// server has mostly rolled the whole of it back, by `XACT_ABORT`, and then
+    /// refuses to do so again. It is still open where this crate, not the server,
+    /// found the error.) A deadlock is `Conflict`. What core checks before a client's enqueue (the
     /// payload's limit, the number of tags) is up to the caller;
     /// `JobBuilder::build` does it.
     pub async fn enqueue_in<S>(
@@ -125,8 +127,9 @@ impl Schema {
     /// the lease. One round trip.
     ///
     /// # Errors
-    /// As [`Backend::settle`](anyqueue_core::Backend::settle). The server has
-    /// rolled the whole transaction back then (`XACT_ABORT`).
+    /// As [`Backend::settle`](anyqueue_core::Backend::settle). The transaction is of
+    /// no more use then, as after an error of [`enqueue_in`](Self::enqueue_in): roll
+    /// back, ignoring an error, and begin again.
     pub async fn complete_in<S>(
         &self,
         client: &mut Client<S>,

@@ -2,6 +2,7 @@
 -- which is sought for each name: a new queue of an open transaction is waited for only where
 -- it is asked for.
 SET NOCOUNT ON;
+SET XACT_ABORT ON;
 DECLARE @new TABLE (name nvarchar(128) COLLATE Latin1_General_100_BIN2 NOT NULL PRIMARY KEY);
 INSERT INTO @new (name) SELECT u.name FROM OPENJSON(@P1) WITH (name nvarchar(128) '$[0]') AS u;
 SELECT q.name, q.queue
