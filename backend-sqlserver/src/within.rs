@@ -122,9 +122,13 @@ impl Schema {
     /// Commit only where the answer is `Accepted`. `Stale` says that the lease
     /// was lost and another worker may run the job: roll back. After the commit
     /// the handler returns `Ok` as always; the result given here stands. The
-    /// token is [`JobContext::token`](anyqueue_core::JobContext::token). While
-    /// the transaction is open, heartbeats of the job wait for it: commit within
-    /// the lease. One round trip.
+    /// token is [`JobContext::token`](anyqueue_core::JobContext::token). One round
+    /// trip.
+    ///
+    /// **Call it last, then commit at once.** Until then the job's row is locked,
+    /// and a heartbeat is one statement for all jobs that its worker holds: it
+    /// waits there, and the worker's other jobs may lose their leases meanwhile.
+    /// Who reads the job waits too.
     ///
     /// # Errors
     /// As [`Backend::settle`](anyqueue_core::Backend::settle). The transaction is of
