@@ -18,6 +18,8 @@ pub(crate) struct Failure {
     source: Option<Native>,
     /// Whether the connection was lost, so that nobody knows how far a call got.
     lost: bool,
+    /// Whether the server had begun to answer: to send a first result.
+    answered: bool,
     /// Whether the whole call can be made again at once: it was rolled back.
     pub(crate) again: Again,
 }
@@ -42,6 +44,7 @@ impl Failure {
             message: Some(message.into()),
             source: None,
             lost: false,
+            answered: false,
             again: Again::No,
         }
     }
@@ -104,6 +107,23 @@ impl Failure {
         self
     }
 
+    /// The same where a first result had come.
+    pub(crate) fn while_answered(mut self) -> Self {
+        self.answered = true;
+        self
+    }
+
+    /// The same for a transaction that answers once it has committed: what fails
+    /// behind its first result (a deadlock, a wait for a lock) undoes nothing of it,
+    /// and made again it would answer otherwise.
+    pub(crate) fn behind_commit(mut self) -> Self {
+        if self.answered && (self.kind == ErrorKind::Conflict || self.again != Again::No) {
+            self.kind = ErrorKind::Unknown;
+            self.again = Again::No;
+        }
+        self
+    }
+
     /// Whether other idle connections are likely broken too.
     pub(crate) const fn is_lost(&self) -> bool {
         self.lost
@@ -159,6 +179,7 @@ impl From<tiberius::error::Error> for Failure {
             message: advice.map(Cow::Borrowed),
             source: Some(Native(describe(&source))),
             lost,
+            answered: false,
             again,
         }
     }
@@ -337,5 +358,22 @@ mod tests {
         let login = Failure::from(lost()).before_send().after_send();
         let login = login.into_error(Operation::Settle);
         assert_eq!(login.kind(), ErrorKind::Unavailable);
+    }
+
+    /// The server's errors are not made outside of the driver: one of the same kind.
+    #[test]
+    fn what_fails_behind_a_commit_is_unknown_and_not_made_again() {
+        let deadlock = || Failure {
+            again: Again::Often,
+            ..Failure::new(ErrorKind::Conflict, "")
+        };
+        let before = deadlock().behind_commit();
+        assert_eq!(before.kind, ErrorKind::Conflict, "it was rolled back");
+        assert_eq!(before.again, Again::Often);
+        let behind = deadlock().while_answered().behind_commit();
+        assert_eq!(behind.kind, ErrorKind::Unknown);
+        assert_eq!(behind.again, Again::No);
+        let refused = Failure::new(ErrorKind::Corrupt, "").while_answered();
+        assert_eq!(refused.behind_commit().kind, ErrorKind::Corrupt);
     }
 }

@@ -47,6 +47,16 @@ statements! {
     WorkerSeen "worker_seen",
 }
 
+impl Statement {
+    /// Whether it commits its own transaction before its first result, reads rows for
+    /// its answer behind that, and answers otherwise when it is made again. (A settle
+    /// and a cancel that are made again answer as before; the others answer from what
+    /// they kept.)
+    pub(crate) const fn commits_first(self) -> bool {
+        matches!(self, Self::Claim | Self::Retry)
+    }
+}
+
 /// The statements of one store.
 #[derive(Debug)]
 pub(crate) struct Statements(Vec<String>);
@@ -218,6 +228,8 @@ mod tests {
                     !passes || hints.contains("READCOMMITTEDLOCK"),
                     "{name}: {hints}"
                 );
+                // It passes by rows: a reader that locks pages waits for them.
+                assert!(!passes || hints.contains("ROWLOCK"), "{name}: {hints}");
                 // A table has one level of isolation (1047).
                 let levels = ["HOLDLOCK", "REPEATABLEREAD", "SERIALIZABLE", "NOLOCK"];
                 let levels = levels.iter().filter(|level| hints.contains(**level));
@@ -244,6 +256,57 @@ mod tests {
             }
         }
         assert!(by_id > 10, "{by_id}");
+    }
+
+    /// A row of `queues` that an open transaction adds is waited for by what reads the
+    /// table whole, which only the counts of all queues do.
+    #[test]
+    fn queues_are_sought() {
+        let mut sought = 0;
+        for (name, text) in NAMES.iter().zip(TEXTS) {
+            let text = render(text, &Schema::default());
+            for part in text.split(".queues AS q").skip(1) {
+                let hints = part.strip_prefix(" WITH (");
+                let hints = hints.and_then(|part| part.split_once(')'));
+                match hints.map_or("", |(hints, _)| hints) {
+                    hints if hints.contains("FORCESEEK") => sought += 1,
+                    hints => assert!(*name == "queues", "{name}: {hints}"),
+                }
+            }
+        }
+        assert_eq!(sought, 7);
+    }
+
+    #[test]
+    fn what_commits_first_answers_nothing_before() {
+        for statement in [Statement::Claim, Statement::Retry] {
+            assert!(statement.commits_first());
+            let text = sql(statement, &Schema::default());
+            let (before, answer) = text.split_once("COMMIT TRANSACTION;").unwrap();
+            assert!(answer.contains("\nSELECT "));
+            // A SELECT at the beginning of a line answers, unless an INSERT takes it or
+            // it sets variables.
+            let lines: Vec<&str> = before.lines().map(str::trim).collect();
+            for pair in lines.windows(2) {
+                let taken = pair[0].starts_with("INSERT INTO ") || pair[1].contains(" @n = ");
+                let within = pair[0].ends_with('(');
+                assert!(
+                    !pair[1].starts_with("SELECT ") || taken || within,
+                    "{statement:?}: {pair:?}"
+                );
+            }
+        }
+    }
+
+    /// An error of the server leaves nothing of the application's transaction.
+    #[test]
+    fn what_fails_within_a_transaction_rolls_it_back() {
+        for (name, text) in NAMES.iter().zip(TEXTS) {
+            let within = ["queue_find", "queue_add", "enqueue", "settle"].contains(name);
+            let changes = text.contains("BEGIN TRANSACTION");
+            let whole = text.contains("\nSET XACT_ABORT ON;\n");
+            assert!(whole || !(within || changes), "{name}");
+        }
     }
 
     /// From its first lock to the rows of `jobs`, one text stores few and many.

@@ -214,7 +214,10 @@ impl Store {
         let done = self.steps(&mut lent, steps).await;
         let done = done.map_err(|failure| match sort {
             Sort::Read => failure,
-            Sort::Write => failure.after_send(),
+            Sort::Write => match steps {
+                [step] if step.statement.commits_first() => failure.behind_commit().after_send(),
+                _ => failure.after_send(),
+            },
         });
         lent.end(&done);
         done
@@ -342,7 +345,9 @@ where
     for arg in args {
         arg.bind(&mut query);
     }
-    rows_of(query.query(conn).await?).await
+    // The driver hands over with the first result: what fails before is the statement.
+    let answer = query.query(conn).await?;
+    rows_of(answer).await.map_err(Failure::while_answered)
 }
 
 /// The names without a number, for `queue_find.sql` and `queue_add.sql`.

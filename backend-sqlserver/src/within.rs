@@ -8,7 +8,7 @@ use anyqueue_core::{
 };
 use tiberius::Client;
 
-use crate::args::{args, json};
+use crate::args::{Param, args, json};
 use crate::enqueue::{STATEMENT, answers, enqueue_args, parts, queue_names};
 use crate::error::Failure;
 use crate::rows;
@@ -85,15 +85,19 @@ impl Schema {
     /// notice the jobs by their next look, at most a second after the commit.
     ///
     /// Keep the transaction short: until its end, other enqueues of the same
-    /// ids or unique keys, and the first ones of a queue that is new to the
-    /// store, wait for it. Three round trips, and one more for each further
-    /// 1,000 jobs or 8 MiB: nothing is loaded in bulk here, which would leave a
-    /// table on the connection where the caller goes on after an error.
+    /// ids or unique keys wait for it. Those of queues that the store knows go on
+    /// beside it. Where it adds a queue, the first enqueues of this one and of
+    /// other new ones wait. Two round trips, four where a queue is new, and one
+    /// more for each further 1,000 jobs or 8 MiB: nothing is loaded in bulk here,
+    /// which would leave a table on the connection where the caller goes on after
+    /// an error.
     ///
     /// # Errors
-    /// As [`Backend::enqueue`](anyqueue_core::Backend::enqueue). The server has
-    /// rolled the whole transaction back then (`XACT_ABORT`): begin it again. A
-    /// deadlock is `Conflict`. What core checks before a client's enqueue (the
+    /// As [`Backend::enqueue`](anyqueue_core::Backend::enqueue). The transaction is
+    /// of no more use then: roll back, ignoring an error, and begin again. (The
+    /// server has mostly rolled the whole of it back, by `XACT_ABORT`, and then
+    /// refuses to do so again. It is still open where this crate, not the server,
+    /// found the error.) A deadlock is `Conflict`. What core checks before a client's enqueue (the
     /// payload's limit, the number of tags) is up to the caller;
     /// `JobBuilder::build` does it.
     pub async fn enqueue_in<S>(
@@ -118,13 +122,18 @@ impl Schema {
     /// Commit only where the answer is `Accepted`. `Stale` says that the lease
     /// was lost and another worker may run the job: roll back. After the commit
     /// the handler returns `Ok` as always; the result given here stands. The
-    /// token is [`JobContext::token`](anyqueue_core::JobContext::token). While
-    /// the transaction is open, heartbeats of the job wait for it: commit within
-    /// the lease. One round trip.
+    /// token is [`JobContext::token`](anyqueue_core::JobContext::token). One round
+    /// trip.
+    ///
+    /// **Call it last, then commit at once.** Until then the job's row is locked,
+    /// and a heartbeat is one statement for all jobs that its worker holds: it
+    /// waits there, and the worker's other jobs may lose their leases meanwhile.
+    /// Who reads the job waits too.
     ///
     /// # Errors
-    /// As [`Backend::settle`](anyqueue_core::Backend::settle). The server has
-    /// rolled the whole transaction back then (`XACT_ABORT`).
+    /// As [`Backend::settle`](anyqueue_core::Backend::settle). The transaction is of
+    /// no more use then, as after an error of [`enqueue_in`](Self::enqueue_in): roll
+    /// back, ignoring an error, and begin again.
     pub async fn complete_in<S>(
         &self,
         client: &mut Client<S>,
@@ -149,13 +158,15 @@ impl Schema {
         S: futures::AsyncRead + futures::AsyncWrite + Unpin + Send,
     {
         let names = queue_names(jobs);
-        let rows: Vec<_> = names.iter().map(|name| [name.as_str()]).collect();
-        let args = args!(json(&rows)?);
-        execute(client, &sql(Statement::QueueAdd, self), &args).await?;
-        let found = execute(client, &sql(Statement::QueueFind, self), &args).await?;
-        let mut queues = HashMap::new();
-        for row in found.iter().flatten() {
-            queues.insert(rows::queue_name(row, 0)?, rows::int(row, 1)?);
+        let mut queues = self.find(client, &names).await?;
+        // Adding locks a queue's place until the application's commit, also where the
+        // queue is there: only for those that are not.
+        let is_new = |name: &&QueueName| !queues.contains_key(*name);
+        let new: Vec<QueueName> = names.iter().filter(is_new).cloned().collect();
+        if !new.is_empty() {
+            let args = name_args(&new)?;
+            execute(client, &sql(Statement::QueueAdd, self), &args).await?;
+            queues.extend(self.find(client, &new).await?);
         }
         if queues.len() < names.len() {
             let message = "a queue's row is not visible in this transaction; begin it again";
@@ -169,6 +180,21 @@ impl Schema {
             all.extend(answers(part, &execute(client, &text, &args).await?)?);
         }
         Ok(all)
+    }
+
+    /// The numbers of those queues that this transaction sees.
+    async fn find<S>(
+        &self,
+        client: &mut Client<S>,
+        names: &[QueueName],
+    ) -> Result<HashMap<QueueName, i32>, Failure>
+    where
+        S: futures::AsyncRead + futures::AsyncWrite + Unpin + Send,
+    {
+        let text = sql(Statement::QueueFind, self);
+        let found = execute(client, &text, &name_args(names)?).await?;
+        let number = |row| Ok((rows::queue_name(row, 0)?, rows::int(row, 1)?));
+        found.iter().flatten().map(number).collect()
     }
 
     async fn end<S>(
@@ -186,4 +212,10 @@ impl Schema {
         settle::answer(&mut answers, &settlements, &[0], &found, &mut changes)?;
         Ok(answers[0])
     }
+}
+
+/// The parameter of `queue_find.sql` and `queue_add.sql`.
+fn name_args(names: &[QueueName]) -> Result<Vec<Param>, Failure> {
+    let rows: Vec<_> = names.iter().map(|name| [name.as_str()]).collect();
+    Ok(args!(json(&rows)?))
 }

@@ -6,7 +6,8 @@
 -- nothing in it fails them for all but one. What was taken is read from the rows, as in
 -- settle.sql. One transaction: all that was taken or nothing. Where a lease may have run out
 -- it takes nothing and says so (@P5: whether to look). An idle claim is one look at each
--- line, without a transaction.
+-- line, without a transaction. Queues are sought: one that an open transaction adds is not
+-- waited for; one that is being paused or opened is, for that one batch.
 SET NOCOUNT ON;
 SET XACT_ABORT ON;
 DECLARE @now bigint = DATEDIFF_BIG(MICROSECOND, '19700101', SYSUTCDATETIME());
@@ -19,17 +20,18 @@ DECLARE @taken TABLE (
     ord int NOT NULL, was tinyint NOT NULL
 );
 IF @P5 = 1 AND EXISTS (
-    SELECT 1 FROM {s}.jobs AS j WITH (READPAST, READCOMMITTEDLOCK, INDEX(running))
+    SELECT 1 FROM {s}.jobs AS j WITH (READPAST, ROWLOCK, READCOMMITTEDLOCK, INDEX(running))
     WHERE j.state = 2 AND j.look_at <= @now)
     SET @expired = 1;
 IF @expired = 0
     INSERT INTO @lines (n, line)
     SELECT u.n, u.line
     FROM OPENJSON(@P1) WITH (n int '$[0]', line int '$[1]') AS u
-    JOIN {s}.queues AS q WITH (READCOMMITTEDLOCK, ROWLOCK) ON q.queue = u.line / 4
+    JOIN {s}.queues AS q WITH (READCOMMITTEDLOCK, ROWLOCK, FORCESEEK) ON q.queue = u.line / 4
     WHERE q.paused = 0 AND EXISTS (
-        SELECT 1 FROM {s}.jobs AS j WITH (READPAST, READCOMMITTEDLOCK, INDEX(waiting))
-        WHERE j.state < 2 AND j.line = u.line AND j.due_at <= @now);
+        SELECT 1 FROM {s}.jobs AS j WITH (READPAST, ROWLOCK, READCOMMITTEDLOCK, INDEX(waiting))
+        WHERE j.state < 2 AND j.line = u.line AND j.due_at <= @now)
+    OPTION (FORCE ORDER, LOOP JOIN);
 IF EXISTS (SELECT 1 FROM @lines AS l)
 BEGIN
     BEGIN TRANSACTION;
@@ -69,5 +71,6 @@ SELECT t.id, t.counter, t.attempt, t.max_attempts, t.line, t.due_at, b.created_a
        b.trace, b.tags, b.payload
 FROM @taken AS t
 JOIN @lines AS l ON l.line = t.line
-JOIN {s}.bodies AS b ON b.seq = t.seq
-ORDER BY l.n, t.due_at, t.ord, t.seq;
+JOIN {s}.bodies AS b WITH (ROWLOCK, FORCESEEK) ON b.seq = t.seq
+ORDER BY l.n, t.due_at, t.ord, t.seq
+OPTION (FORCE ORDER, LOOP JOIN);

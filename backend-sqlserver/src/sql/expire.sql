@@ -39,9 +39,11 @@ OPTION (FORCE ORDER, LOOP JOIN);
 INSERT INTO {s}.errors (seq, counter, attempt, at, message)
 SELECT e.seq, e.counter, e.attempt, @now, @P2 FROM @seen AS e WHERE e.state <> 2;
 IF EXISTS (SELECT 1 FROM @seen AS d WHERE d.state <> 2 AND d.counter > 10)
-    DELETE e FROM @seen AS d JOIN {s}.errors AS e ON e.seq = d.seq
+    DELETE e FROM @seen AS d JOIN {s}.errors AS e WITH (ROWLOCK, FORCESEEK) ON e.seq = d.seq
     WHERE d.state <> 2 AND d.counter > 10 AND (
-        SELECT COUNT(*) FROM {s}.errors AS o WHERE o.seq = e.seq AND o.counter > e.counter) >= 10;
+        SELECT COUNT(*) FROM {s}.errors AS o WITH (ROWLOCK, FORCESEEK)
+        WHERE o.seq = e.seq AND o.counter > e.counter) >= 10
+    OPTION (FORCE ORDER, LOOP JOIN);
 DELETE k FROM @seen AS d
 JOIN {s}.bodies AS b ON b.seq = d.seq
 JOIN {s}.keys AS k WITH (ROWLOCK) ON k.queue = d.line / 4 AND k.ukey = b.unique_key

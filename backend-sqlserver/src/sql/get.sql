@@ -3,7 +3,8 @@
 -- the job's row first, so that what is seen belongs together. Those rows are read as they
 -- are by then (READCOMMITTEDLOCK), not as they were when the statement began, which is what
 -- a database with row versions would show. What was read is sent after the locks are gone;
--- a body never changes.
+-- a body never changes. Each row is sought: rows of open transactions beside it are not
+-- waited for.
 SET NOCOUNT ON;
 SET XACT_ABORT ON;
 DECLARE @new TABLE (id binary(16) NOT NULL PRIMARY KEY);
@@ -32,6 +33,7 @@ SELECT j.id, q.name, b.kind, b.payload, j.line, j.state, j.attempt, j.counter, j
        j.snooze_reason, j.sequence, j.pct, j.step, j.message, j.result, b.unique_key, b.unique_policy,
        b.tags, b.trace, j.errors
 FROM @job AS j
-JOIN {s}.bodies AS b ON b.seq = j.seq
-JOIN {s}.queues AS q ON q.queue = j.line / 4
-LEFT JOIN {s}.workers AS w ON w.worker = j.worker;
+JOIN {s}.bodies AS b WITH (ROWLOCK, FORCESEEK) ON b.seq = j.seq
+JOIN {s}.queues AS q WITH (ROWLOCK, FORCESEEK) ON q.queue = j.line / 4
+LEFT JOIN {s}.workers AS w WITH (ROWLOCK, FORCESEEK) ON w.worker = j.worker
+OPTION (FORCE ORDER, LOOP JOIN);

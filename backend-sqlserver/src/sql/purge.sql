@@ -19,7 +19,7 @@ OPTION (FORCE ORDER, LOOP JOIN);
 DELETE x FROM @gone AS g JOIN {s}.bodies AS x WITH (ROWLOCK) ON x.seq = g.seq OPTION (FORCE ORDER, LOOP JOIN);
 DELETE x FROM @gone AS g JOIN {s}.results AS x WITH (ROWLOCK) ON x.seq = g.seq OPTION (FORCE ORDER, LOOP JOIN);
 DELETE x FROM @gone AS g JOIN {s}.errors AS x WITH (ROWLOCK) ON x.seq = g.seq OPTION (FORCE ORDER, LOOP JOIN);
-DELETE x FROM @gone AS g JOIN {s}.tags AS x WITH (ROWLOCK) ON x.id = g.id OPTION (FORCE ORDER, LOOP JOIN);
+DELETE x FROM @gone AS g JOIN {s}.tags AS x WITH (ROWLOCK, FORCESEEK) ON x.id = g.id OPTION (FORCE ORDER, LOOP JOIN);
 INSERT INTO {s}.deltas (queue, completed, failed, cancelled)
 SELECT g.line / 4, -SUM(CASE WHEN @P1 = 3 THEN 1 ELSE 0 END), -SUM(CASE WHEN @P1 = 4 THEN 1 ELSE 0 END),
        -SUM(CASE WHEN @P1 = 5 THEN 1 ELSE 0 END)

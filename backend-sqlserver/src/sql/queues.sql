@@ -18,7 +18,7 @@ UNION ALL
 SELECT d.queue, SUM(CAST(d.scheduled AS bigint)), SUM(CAST(d.ready AS bigint)),
        SUM(CAST(d.running AS bigint)), SUM(CAST(d.completed AS bigint)), SUM(CAST(d.failed AS bigint)),
        SUM(CAST(d.cancelled AS bigint))
-FROM {s}.deltas AS d WITH (READPAST, READCOMMITTEDLOCK) GROUP BY d.queue;
+FROM {s}.deltas AS d WITH (READPAST, ROWLOCK, READCOMMITTEDLOCK) GROUP BY d.queue;
 COMMIT TRANSACTION;
 SELECT @locked AS locked;
 SELECT q.queue, q.name, q.paused,

@@ -59,9 +59,11 @@ INSERT INTO {s}.errors (seq, counter, attempt, at, message)
 SELECT d.seq, d.counter, d.attempt, @now, n.note FROM @done AS d JOIN @new AS n ON n.id = d.id
 WHERE d.kind IN (2, 3);
 IF EXISTS (SELECT 1 FROM @done AS d WHERE d.kind IN (2, 3) AND d.counter > 10)
-    DELETE e FROM @done AS d JOIN {s}.errors AS e ON e.seq = d.seq
+    DELETE e FROM @done AS d JOIN {s}.errors AS e WITH (ROWLOCK, FORCESEEK) ON e.seq = d.seq
     WHERE d.kind IN (2, 3) AND d.counter > 10 AND (
-        SELECT COUNT(*) FROM {s}.errors AS o WHERE o.seq = e.seq AND o.counter > e.counter) >= 10;
+        SELECT COUNT(*) FROM {s}.errors AS o WITH (ROWLOCK, FORCESEEK)
+        WHERE o.seq = e.seq AND o.counter > e.counter) >= 10
+    OPTION (FORCE ORDER, LOOP JOIN);
 DELETE k FROM @done AS d
 JOIN {s}.bodies AS b ON b.seq = d.seq
 JOIN {s}.keys AS k WITH (ROWLOCK) ON k.queue = d.line / 4 AND k.ukey = b.unique_key
