@@ -1,13 +1,13 @@
 //! Following the ledger: every message is folded, in the order of the stream.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyqueue_core::ErrorKind;
 use futures::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::AMQPValue;
-use lapin::{Connection, Consumer};
+use lapin::{Acker, Connection, Consumer};
 
 use crate::clock::Mark;
 use crate::error::Failure;
@@ -24,6 +24,10 @@ const ANCHOR_PATIENCE: Duration = Duration::from_secs(20);
 
 /// How many messages one acknowledgement covers.
 const ACK_EVERY: u32 = 32;
+
+/// Where fewer come, it is made after this time: the broker closes a channel that
+/// keeps a message for half an hour.
+const ACK_AFTER: Duration = Duration::from_secs(1);
 
 /// Follows the ledger from where the fold stands; ends with an error only.
 pub(crate) async fn run(connection: &Connection, shared: &Shared) -> Result<(), Failure> {
@@ -66,6 +70,10 @@ pub(crate) struct Reader {
     consumer: Consumer,
     place: Place,
     unacked: u32,
+    /// When the acknowledgement before was made.
+    acked: Instant,
+    /// The newest message that is not acknowledged.
+    newest: Option<Acker>,
 }
 
 impl Reader {
@@ -88,6 +96,8 @@ impl Reader {
             consumer,
             place: place.clone(),
             unacked: 0,
+            acked: Instant::now(),
+            newest: None,
         };
         if place.next > 0 {
             reader.find_the_message_before().await?;
@@ -131,7 +141,15 @@ impl Reader {
     }
 
     async fn receive(&mut self) -> Result<(u64, Delivery), Failure> {
-        let delivery = self.consumer.next().await.ok_or_else(ended)??;
+        let soon = tokio::time::timeout(ACK_AFTER, self.consumer.next()).await;
+        let delivery = match soon {
+            Ok(delivery) => delivery,
+            Err(_) => {
+                self.acknowledge().await?;
+                self.consumer.next().await
+            }
+        };
+        let delivery = delivery.ok_or_else(ended)??;
         let offset = offset(&delivery).ok_or_else(|| {
             Failure::new(ErrorKind::Corrupt, "a message of the ledger has no offset")
         })?;
@@ -151,9 +169,18 @@ impl Reader {
     /// Lets the broker send more.
     pub(crate) async fn done(&mut self, delivery: &Delivery) -> Result<(), Failure> {
         self.unacked += 1;
-        if self.unacked >= ACK_EVERY {
-            self.unacked = 0;
-            delivery.ack(BasicAckOptions { multiple: true }).await?;
+        self.newest = Some(delivery.acker.clone());
+        if self.unacked >= ACK_EVERY || self.acked.elapsed() > ACK_AFTER {
+            self.acknowledge().await?;
+        }
+        Ok(())
+    }
+
+    async fn acknowledge(&mut self) -> Result<(), Failure> {
+        self.unacked = 0;
+        self.acked = Instant::now();
+        if let Some(newest) = self.newest.take() {
+            newest.ack(BasicAckOptions { multiple: true }).await?;
         }
         Ok(())
     }

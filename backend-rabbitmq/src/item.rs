@@ -42,7 +42,8 @@ impl Item {
     pub(crate) fn new(entry: Option<Entry>) -> (Self, Answered) {
         let timing = match &entry {
             Some(Entry::Store(command)) if span::begins(command) => Timing::Span,
-            Some(Entry::Store(_)) => Timing::Stamp,
+            // A challenge with an old stamp would leave no time to answer.
+            Some(Entry::Store(_) | Entry::Challenge { .. }) => Timing::Stamp,
             _ => Timing::Free,
         };
         Self::timed(entry, timing)

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyqueue_core::Timestamp;
 use futures::StreamExt as _;
 use lapin::Connection;
-use lapin::options::{BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions};
 use lapin::types::FieldTable;
 
 use crate::clock::FAR;
@@ -51,16 +51,17 @@ pub(crate) async fn run(connection: &Connection, shared: &Shared) -> Result<(), 
     }
 }
 
-/// Asks to lead once the leader's message is delivered, and keeps it: never
-/// acknowledged, it goes to another with this connection.
+/// Asks to lead once the leader's message is delivered, and keeps it: not
+/// acknowledged, it goes to another with this connection. It is replaced now and
+/// then, since the broker closes a channel that keeps one for half an hour.
 async fn await_message(connection: &Connection, shared: &Shared) -> Result<(), Failure> {
     let name = Queue::Leader.name(&shared.config.prefix);
     let waiting = declare(connection, &shared.config.prefix, Queue::Leader).await?;
     let channel = connection.create_channel().await?;
+    let confirm = ConfirmSelectOptions::default();
+    channel.confirm_select(confirm).await?;
     if waiting.is_empty() {
         // The queue keeps one: a second is no harm.
-        let confirm = ConfirmSelectOptions::default();
-        channel.confirm_select(confirm).await?;
         publish(&channel, &name, b"lead").await?;
     }
     channel.basic_qos(1, BasicQosOptions::default()).await?;
@@ -72,13 +73,19 @@ async fn await_message(connection: &Connection, shared: &Shared) -> Result<(), F
             FieldTable::default(),
         )
         .await?;
-    let _message = consumer.next().await.ok_or_else(ended)??;
+    let mut message = consumer.next().await.ok_or_else(ended)??;
     elect(shared).await;
-    // Only the loss of the queue ends this.
-    while let Some(delivery) = consumer.next().await {
-        drop(delivery?);
+    loop {
+        tokio::select! {
+            // Nothing is delivered beside the one that is kept.
+            delivery = consumer.next() => drop(delivery.ok_or_else(ended)??),
+            () = tokio::time::sleep(shared.config.ticket_age) => {
+                publish(&channel, &name, b"lead").await?;
+                message.ack(BasicAckOptions::default()).await?;
+                message = consumer.next().await.ok_or_else(ended)??;
+            }
+        }
     }
-    Err(ended())
 }
 
 /// Asks to lead in the next term; returns when that is decided.

@@ -27,6 +27,7 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Acker, Channel, Connection, Consumer};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use uuid::Uuid;
 
 use crate::error::Failure;
@@ -38,6 +39,10 @@ use crate::wire::Entry;
 
 /// How long an instance waits for a ticket that it published.
 const WAIT: Duration = Duration::from_millis(300);
+
+/// How long a new connection challenges nobody. A ticket that came with it may be
+/// that of one who lost the broker with us and is not back yet.
+const LENIENCE: Duration = Duration::from_secs(3);
 
 /// A ticket in hand.
 #[derive(Debug)]
@@ -67,6 +72,8 @@ pub(crate) async fn run(connection: &Connection, shared: &Shared) -> Result<(), 
         channel,
         name,
         asking: None,
+        strict: Instant::now() + LENIENCE,
+        later: Vec::new(),
     };
     loop {
         counter.take().await?;
@@ -77,6 +84,11 @@ pub(crate) async fn run(connection: &Connection, shared: &Shared) -> Result<(), 
                 delivery = counter.listening.next() => {
                     let delivery = delivery.ok_or_else(ended)??;
                     counter.judge(delivery, Need::None).await?;
+                }
+                () = sleep_until(counter.strict), if !counter.later.is_empty() => {
+                    for delivery in std::mem::take(&mut counter.later) {
+                        counter.judge(delivery, Need::None).await?;
+                    }
                 }
                 () = &mut renewal => break,
             }
@@ -104,6 +116,9 @@ struct Counter<'a> {
     listening: Consumer,
     /// Gets new ones, before all who only listen.
     asking: Option<Consumer>,
+    /// From when on others are challenged, and what is judged then.
+    strict: Instant,
+    later: Vec<Delivery>,
 }
 
 /// Whether a ticket is needed.
@@ -122,12 +137,13 @@ impl Counter<'_> {
         while !taken {
             let ticket = Uuid::now_v7();
             publish(&self.channel, &self.name, ticket.as_bytes()).await?;
-            let waited = tokio::time::timeout(WAIT, self.wait()).await;
-            taken = match waited {
-                Ok(taken) => taken.map(|()| true)?,
-                // Another was given it: once more.
-                Err(_) => false,
-            };
+            let until = Instant::now() + WAIT;
+            // Only what is waited for is given up: what was delivered is judged,
+            // or it would be nobody's until the broker minds.
+            while !taken && let Ok(delivery) = timeout_at(until, self.delivery()).await {
+                taken = self.judge(delivery?, Need::One).await?;
+            }
+            // Where another was given it: once more.
         }
         if let Some(asking) = self.asking.take() {
             let options = BasicCancelOptions::default();
@@ -141,28 +157,23 @@ impl Counter<'_> {
         Ok(())
     }
 
-    async fn wait(&mut self) -> Result<(), Failure> {
-        loop {
-            let asking = self.asking.as_mut();
-            let asked = async {
-                match asking {
-                    Some(asking) => asking.next().await,
-                    None => std::future::pending().await,
-                }
-            };
-            let delivery = tokio::select! {
-                delivery = asked => delivery,
-                delivery = self.listening.next() => delivery,
-            };
-            let delivery = delivery.ok_or_else(ended)??;
-            if self.judge(delivery, Need::One).await? {
-                return Ok(());
+    async fn delivery(&mut self) -> Result<Delivery, Failure> {
+        let asking = self.asking.as_mut();
+        let asked = async {
+            match asking {
+                Some(asking) => asking.next().await,
+                None => std::future::pending().await,
             }
-        }
+        };
+        let delivery = tokio::select! {
+            delivery = asked => delivery,
+            delivery = self.listening.next() => delivery,
+        };
+        Ok(delivery.ok_or_else(ended)??)
     }
 
     /// Decides what a delivered ticket is; true where it was kept.
-    async fn judge(&self, delivery: Delivery, need: Need) -> Result<bool, Failure> {
+    async fn judge(&mut self, delivery: Delivery, need: Need) -> Result<bool, Failure> {
         let Ok(ticket) = Uuid::from_slice(&delivery.data) else {
             // Not one of ours.
             delivery.ack(BasicAckOptions::default()).await?;
@@ -172,6 +183,10 @@ impl Counter<'_> {
         let _ = self.shared.barrier().await;
         let holder = self.shared.view().fold.holder(ticket);
         match holder {
+            Some(holder) if holder != self.shared.session && Instant::now() < self.strict => {
+                self.later.push(delivery);
+                Ok(false)
+            }
             Some(holder) if holder != self.shared.session => {
                 tracing::info!(%holder, "an instance lost its ticket; it has to answer");
                 let session = holder;
@@ -180,17 +195,16 @@ impl Counter<'_> {
                 Ok(false)
             }
             _ if need == Need::One => {
-                let former = self.shared.held().take();
                 let mut entries = vec![Entry::Hold { ticket }];
                 let given_back = self.shared.last_ticket(ticket);
                 entries.extend(given_back.map(|ticket| Entry::Let { ticket }));
                 self.say(entries).await?;
+                let acker = delivery.acker;
+                let former = self.shared.held().replace(Held { ticket, acker });
                 if let Some(former) = former {
                     // That of a former connection cannot be acknowledged.
                     let _ = former.acker.ack(BasicAckOptions::default()).await;
                 }
-                let acker = delivery.acker;
-                *self.shared.held() = Some(Held { ticket, acker });
                 self.shared.ticket.send_replace(Some(ticket));
                 Ok(true)
             }

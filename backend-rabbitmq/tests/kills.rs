@@ -13,7 +13,7 @@ use anyqueue_conformance_tests::faults::servers::RabbitMq;
 use anyqueue_core::{Backend, Filter, JobId, NewJob, Page, Schedule, Settled, Settlement, State};
 use anyqueue_rabbitmq::RabbitBackend;
 use common::jobs::{LONG, again, claim_of, complete, job, put, record, settle, take};
-use common::{config, eventually, fresh};
+use common::{config, eventually, fresh, open};
 
 /// In the process of a worker: the store it works on.
 const CHILD: &str = "ANYQUEUE_TEST_RABBITMQ_CHILD";
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         ten_kills_of_the_broker_lose_and_double_nothing,
         a_killed_workers_job_is_taken_over_long_before_its_lease_ends,
         a_leader_that_hangs_is_replaced,
+        nothing_is_kept_until_the_broker_minds,
     ];
     common::run(trials, RabbitMq::missing())
 }
@@ -260,4 +261,35 @@ async fn a_leader_that_hangs_is_replaced() {
     let page = Page::first(10);
     let all = again(async || store.list(&Filter::any(), &page).await).await;
     assert_eq!(all.jobs.len(), 2);
+}
+
+/// The broker closes a channel that keeps a message unacknowledged for too long:
+/// half an hour, by default.
+async fn nothing_is_kept_until_the_broker_minds() {
+    // It looks every minute, unless it is told otherwise.
+    let often = "-kernel inet_dist_use_interface {127,0,0,1} -rabbit channel_tick_interval 500";
+    let more = [("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", often)];
+    let broker = RabbitMq::start_with("consumer_timeout = 3000\n", &more);
+    let broker = broker.await.unwrap();
+    let mut config = config(&broker.url(), &fresh("kept"));
+    config.ticket_age = Duration::from_millis(700);
+    let stores = [open(&config).await, open(&config).await];
+    let id = put(&stores[0]).await;
+    let held = take(&stores[0], LONG).await;
+    assert!(
+        stores[1]
+            .claim(&claim_of(1, LONG))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let now = record(&stores[1], id).await;
+    assert_eq!((now.counter, now.errors.len()), (held.token.counter, 0));
+    let log = std::fs::read_to_string(broker.log()).unwrap();
+    assert!(
+        !log.contains("waiting for delivery acknowledgement"),
+        "{log}"
+    );
+    assert_eq!(settle(&stores[0], held.token).await, Settled::Accepted);
 }
