@@ -68,15 +68,21 @@ async fn beat(engine: &Engine, stop: &CancellationToken) {
             let shared = engine.client.shared_backend();
             extend(engine, &**own.as_ref().unwrap_or(shared), span).await
         };
-        let well = tokio::select! {
-            well = beaten => well,
+        let beaten = tokio::select! {
+            beaten = beaten => beaten,
             () = stop.cancelled() => return,
         };
-        wait = if well {
-            errors = error_waits(span);
-            span
-        } else {
-            errors.next()
+        wait = match beaten {
+            Beaten::Well => {
+                errors = error_waits(span);
+                span
+            }
+            Beaten::Ill => errors.next(),
+            Beaten::Silent => {
+                // Its connection may never say anything again.
+                own = None;
+                errors.next()
+            }
         };
     }
 }
@@ -98,27 +104,41 @@ async fn open(engine: &Engine) -> Option<Arc<dyn Backend>> {
     }
 }
 
-/// Extends everything held; whether all calls went well.
-async fn extend(engine: &Engine, backend: &dyn Backend, span: Duration) -> bool {
+/// How the calls of one beat went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beaten {
+    Well,
+    /// One failed.
+    Ill,
+    /// One was not answered.
+    Silent,
+}
+
+/// Extends everything held.
+async fn extend(engine: &Engine, backend: &dyn Backend, span: Duration) -> Beaten {
     let patience = span.max(LEAST_PATIENCE);
     let scopes = engine.held.all();
-    let mut well = true;
+    let mut beaten = Beaten::Well;
     for batch in scopes.chunks(MAX_BATCH) {
         let tokens: Vec<_> = batch.iter().map(|scope| scope.job.token).collect();
         let call = backend.heartbeat(&tokens, engine.settings.lease);
         let answered = tokio::time::timeout(patience, call).await;
-        match answered.unwrap_or_else(|_| Err(silent(backend, patience))) {
-            Ok(answers) => {
+        match answered {
+            Ok(Ok(answers)) => {
                 engine.succeeded(Operation::Heartbeat);
                 observe(engine, batch, &answers);
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 engine.failed(Operation::Heartbeat, &error);
-                well = false;
+                beaten = Beaten::Ill;
+            }
+            Err(_) => {
+                engine.failed(Operation::Heartbeat, &silent(backend, patience));
+                return Beaten::Silent;
             }
         }
     }
-    well
+    beaten
 }
 
 fn silent(backend: &dyn Backend, patience: Duration) -> Error {
