@@ -1,0 +1,156 @@
+//! Calls beside calls, in an order that a test chooses: what one changes after
+//! another has taken its snapshot and before that one takes its locks.
+
+mod common;
+
+use std::time::Duration;
+
+use anyqueue_core::{Backend as _, Cancelled, Holding, JobId, MaintainLimits, State};
+use anyqueue_postgres::PostgresBackend;
+use anyqueue_postgres::sqlx::{AssertSqlSafe, PgConnection, query_scalar, raw_sql};
+use common::{HANG, Place, claim, count, jobs, request};
+
+/// A lease that is over at once.
+const SHORT: Duration = Duration::from_millis(1);
+
+/// A store, and a second handle on it whose statements stop where they read the
+/// clock: they have their snapshot by then, and no lock yet.
+struct Race {
+    place: Place,
+    backend: PostgresBackend,
+    stopped: PostgresBackend,
+    conn: PgConnection,
+}
+
+impl Race {
+    async fn new() -> Self {
+        let place = Place::new();
+        let backend = place.store().await;
+        let mut conn = place.connection().await;
+        let name = place.config.schema.name();
+        let clock = format!(
+            "CREATE FUNCTION {name}.clock_timestamp() RETURNS timestamptz LANGUAGE plpgsql AS $$
+             BEGIN
+                 PERFORM pg_advisory_xact_lock_shared(hashtext('{name}'));
+                 RETURN pg_catalog.clock_timestamp();
+             END $$"
+        );
+        execute(&mut conn, clock).await;
+        let mut config = place.config.clone();
+        config.connect = config
+            .connect
+            .application_name(name)
+            .options([("search_path", format!("{name},pg_catalog"))]);
+        let stopped = PostgresBackend::open(config);
+        Self {
+            place,
+            backend,
+            stopped,
+            conn,
+        }
+    }
+
+    fn name(&self) -> String {
+        self.place.config.schema.name().to_owned()
+    }
+
+    /// From now on the second handle's statements stop.
+    async fn stop(&mut self) {
+        let lock = format!("SELECT pg_advisory_lock(hashtext('{}'))", self.name());
+        execute(&mut self.conn, lock).await;
+    }
+
+    /// Returns once one of them has stopped.
+    async fn until_stopped(&mut self) {
+        until_waiting(&mut self.conn, &self.place).await;
+    }
+
+    async fn go_on(&mut self) {
+        let unlock = format!("SELECT pg_advisory_unlock(hashtext('{}'))", self.name());
+        execute(&mut self.conn, unlock).await;
+    }
+
+    /// Has the second handle do the chores, and this happen after their first
+    /// statement has taken its snapshot.
+    async fn during_chores<T>(&mut self, call: impl AsyncFnOnce(&PostgresBackend) -> T) -> T {
+        self.stop().await;
+        let chores = {
+            let stopped = self.stopped.clone();
+            tokio::spawn(async move { stopped.maintain(&MaintainLimits::default()).await })
+        };
+        self.until_stopped().await;
+        let answer = call(&self.backend).await;
+        self.go_on().await;
+        chores.await.unwrap().unwrap();
+        answer
+    }
+}
+
+async fn execute(conn: &mut PgConnection, statement: String) {
+    let done = raw_sql(AssertSqlSafe(statement)).execute(conn).await;
+    done.unwrap();
+}
+
+/// Returns once a connection that is named after the test's schema waits for a
+/// lock.
+async fn until_waiting(conn: &mut PgConnection, place: &Place) {
+    let look = "SELECT EXISTS (SELECT FROM pg_stat_activity
+                WHERE application_name = $1 AND wait_event_type = 'Lock')";
+    let waits = async {
+        loop {
+            let found = query_scalar::<_, bool>(look).bind(place.config.schema.name());
+            if found.fetch_one(&mut *conn).await.unwrap() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waits = tokio::time::timeout(HANG, waits).await;
+    waits.expect("a statement waits for a lock");
+}
+
+/// Does the chores until the job is in this state.
+async fn until_state(backend: &PostgresBackend, id: JobId, state: State) {
+    let reached = async {
+        loop {
+            let record = backend.get(&[id]).await.unwrap().remove(0).unwrap();
+            if record.state == state {
+                break;
+            }
+            backend.maintain(&MaintainLimits::default()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let reached = tokio::time::timeout(HANG, reached).await;
+    assert!(reached.is_ok(), "it never becomes {state}");
+}
+
+#[tokio::test]
+async fn a_lease_extended_during_a_look_at_it_is_looked_at_again() {
+    let mut race = Race::new().await;
+    race.backend.enqueue(&jobs(1)).await.unwrap();
+    let claimed = race.backend.claim(&request(1, SHORT)).await.unwrap();
+    let token = claimed[0].token;
+    let beat = race.during_chores(async |backend| {
+        let lease = Duration::from_millis(500);
+        backend.heartbeat(&[token], lease).await.unwrap()
+    });
+    assert_eq!(beat.await, [Holding::Held]);
+    // Its worker dies now.
+    until_state(&race.backend, token.id, State::Ready).await;
+    assert_eq!(claim(&race.backend, 1).await[0].token.id, token.id);
+    assert_eq!(count(&race.backend, State::Running).await, 1);
+}
+
+#[tokio::test]
+async fn a_job_cancelled_while_its_lease_is_ended_ends_once() {
+    let mut race = Race::new().await;
+    race.backend.enqueue(&jobs(1)).await.unwrap();
+    let claimed = race.backend.claim(&request(1, SHORT)).await.unwrap();
+    let id = claimed[0].token.id;
+    let cancel = race.during_chores(async |backend| backend.cancel(&[id]).await.unwrap());
+    assert_eq!(cancel.await, [Cancelled::Requested]);
+    until_state(&race.backend, id, State::Cancelled).await;
+    let counts = common::counts(&race.backend).await;
+    assert_eq!((counts.total(), counts.get(State::Cancelled)), (1, 1));
+}
