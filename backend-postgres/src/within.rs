@@ -49,9 +49,10 @@ impl Schema {
     /// commit. NOTIFY takes a lock of the whole server for its length, so that
     /// commits of many such transactions queue up.
     ///
-    /// Keep the transaction short: until its end, other enqueues of the same
-    /// ids or unique keys, and the first ones of a queue that is new to the
-    /// store, wait for it. Three round trips.
+    /// Call it last, then commit: until the transaction's end, other enqueues
+    /// of the same ids or unique keys, ends of jobs that hold those keys, and
+    /// the first enqueues of a queue that is new to the store wait for it.
+    /// Three round trips.
     ///
     /// # Errors
     /// As [`Backend::enqueue`](anyqueue_core::Backend::enqueue). PostgreSQL
@@ -77,9 +78,12 @@ impl Schema {
     /// Commit only where the answer is `Accepted`. `Stale` says that the lease
     /// was lost and another worker may run the job: roll back. After the commit
     /// the handler returns `Ok` as always; the result given here stands. The
-    /// token is [`JobContext::token`](anyqueue_core::JobContext::token). While
-    /// the transaction is open, heartbeats of the job wait for it: commit within
-    /// the lease. One round trip, two where the job is not held.
+    /// token is [`JobContext::token`](anyqueue_core::JobContext::token).
+    ///
+    /// Call it last, then commit. While the transaction is open the job's lease
+    /// is not extended and does not end either, and whoever cancels the job or
+    /// settles it otherwise waits. One round trip, two where the job is not
+    /// held.
     ///
     /// # Errors
     /// As [`Backend::settle`](anyqueue_core::Backend::settle).
