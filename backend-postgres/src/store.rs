@@ -63,7 +63,7 @@ pub(crate) struct Store {
     pool: OnceLock<PgPool>,
     suspicion: Arc<Suspicion>,
     names: Mutex<Names>,
-    pub(crate) floors: Mutex<Floors>,
+    pub(crate) floors: Arc<Mutex<Floors>>,
     pub(crate) hub: Hub,
     durability: AtomicU8,
     writes: AtomicU64,
@@ -115,7 +115,7 @@ impl Store {
             pool: OnceLock::new(),
             suspicion: Arc::new(suspicion),
             names: Mutex::default(),
-            floors: Mutex::default(),
+            floors: Arc::default(),
             hub: Hub::new(),
             durability: AtomicU8::new(2),
             writes: AtomicU64::new(0),
@@ -178,12 +178,18 @@ impl Store {
     pub(crate) fn pool(&self) -> &PgPool {
         self.pool.get_or_init(|| {
             let suspicion = Arc::clone(&self.suspicion);
+            let floors = Arc::clone(&self.floors);
             PgPoolOptions::new()
                 .max_connections(self.config.pool)
                 .acquire_timeout(ACQUIRE)
                 .idle_timeout(None)
                 .max_lifetime(None)
                 .test_before_acquire(false)
+                .after_connect(move |_, _| {
+                    // Where others were lost, so may be what the floors go by.
+                    lock(&floors).give_up();
+                    Box::pin(async { Ok(()) })
+                })
                 .before_acquire(move |conn, meta| {
                     let suspected = suspicion.holds(meta.idle_for);
                     Box::pin(async move {
