@@ -5,10 +5,15 @@ mod common;
 
 use std::time::Duration;
 
-use anyqueue_core::{Backend as _, Cancelled, Holding, JobId, MaintainLimits, State};
+use anyqueue_core::{
+    Backend as _, Cancelled, Enqueued, Error, Holding, JobId, MaintainLimits, NewJob, Outcome,
+    State, Unique, UniqueKey, UniquePolicy,
+};
 use anyqueue_postgres::PostgresBackend;
-use anyqueue_postgres::sqlx::{AssertSqlSafe, PgConnection, query_scalar, raw_sql};
-use common::{HANG, Place, claim, count, jobs, request};
+use anyqueue_postgres::sqlx::{
+    AssertSqlSafe, Connection as _, PgConnection, query_scalar, raw_sql,
+};
+use common::{HANG, LONG, Place, claim, complete, count, created, jobs, request};
 
 /// A lease that is over at once.
 const SHORT: Duration = Duration::from_millis(1);
@@ -153,4 +158,87 @@ async fn a_job_cancelled_while_its_lease_is_ended_ends_once() {
     until_state(&race.backend, id, State::Cancelled).await;
     let counts = common::counts(&race.backend).await;
     assert_eq!((counts.total(), counts.get(State::Cancelled)), (1, 1));
+}
+
+/// A store whose connections are named after its schema.
+async fn named(place: &Place) -> PostgresBackend {
+    let mut config = place.config.clone();
+    config.connect = config.connect.application_name(config.schema.name());
+    let backend = PostgresBackend::open(config);
+    backend.prepare().await.unwrap();
+    backend
+}
+
+/// Jobs in the order of their ids; the keys of the first two are in the other.
+fn keyed() -> Vec<NewJob> {
+    let mut new = jobs(3);
+    for (job, key) in new.iter_mut().zip(["b", "a"]) {
+        let key = UniqueKey::new(key).unwrap();
+        let policy = UniquePolicy::WhileUnfinished;
+        job.unique = Some(Unique { key, policy });
+        job.retry.max_attempts = 1;
+    }
+    new
+}
+
+/// Has this end keyed jobs beside an application's transaction that enqueues
+/// jobs with their keys, one call after the other.
+async fn ends_beside_an_enqueue<T: Future<Output = Result<(), Error>> + Send + 'static>(
+    end: impl FnOnce(PostgresBackend, Vec<JobId>) -> T,
+) {
+    let place = Place::new();
+    let backend = named(&place).await;
+    let (mut conn, mut look) = (place.connection().await, place.connection().await);
+    let new = keyed();
+    backend.enqueue(&new).await.unwrap();
+    let again = keyed();
+    let schema = &place.config.schema;
+    let mut tx = conn.begin().await.unwrap();
+    let a = schema.enqueue_in(&mut tx, &again[1..2]).await.unwrap();
+    assert_eq!(a, [Enqueued::Existing(new[1].id)]);
+    let ending = end(backend.clone(), new.iter().map(|job| job.id).collect());
+    let ending = tokio::spawn(ending);
+    until_waiting(&mut look, &place).await;
+    let b = schema.enqueue_in(&mut tx, &again[..1]).await.unwrap();
+    assert_eq!(b, [Enqueued::Existing(new[0].id)]);
+    tx.commit().await.unwrap();
+    ending.await.unwrap().unwrap();
+    assert_eq!(backend.enqueue(&again).await.unwrap(), created(&again));
+}
+
+#[tokio::test]
+async fn completions_take_keys_in_the_order_of_enqueues() {
+    let end = |backend: PostgresBackend, _| async move {
+        let claimed = backend.claim(&request(3, LONG)).await?;
+        backend.settle(&complete(&claimed)).await.map(drop)
+    };
+    ends_beside_an_enqueue(end).await;
+}
+
+#[tokio::test]
+async fn other_outcomes_take_keys_in_the_order_of_enqueues() {
+    let end = |backend: PostgresBackend, _| async move {
+        let claimed = backend.claim(&request(3, LONG)).await?;
+        let mut batch = complete(&claimed);
+        batch[2].outcome = Outcome::Release;
+        backend.settle(&batch).await.map(drop)
+    };
+    ends_beside_an_enqueue(end).await;
+}
+
+#[tokio::test]
+async fn cancels_take_keys_in_the_order_of_enqueues() {
+    let end = |backend: PostgresBackend, ids: Vec<JobId>| async move {
+        backend.cancel(&ids).await.map(drop)
+    };
+    ends_beside_an_enqueue(end).await;
+}
+
+#[tokio::test]
+async fn lost_leases_take_keys_in_the_order_of_enqueues() {
+    let end = |backend: PostgresBackend, _| async move {
+        backend.claim(&request(3, SHORT)).await?;
+        backend.maintain(&MaintainLimits::default()).await.map(drop)
+    };
+    ends_beside_an_enqueue(end).await;
 }

@@ -8,7 +8,8 @@
 -- were extended moves on to the end of the first of them. LATERAL and LIMIT have each job
 -- looked up by its id, and what is locked is found again by its place: a join by id may be
 -- a hash join, which reads the first entry of the primary key to see whether there is one,
--- and behind a pinned horizon that is past all dead ones.
+-- and behind a pinned horizon that is past all dead ones. Keys are locked in the order of
+-- enqueues.
 WITH t AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now),
 due AS MATERIALIZED (
     SELECT h.ctid AS place, h.look_at, h.worker, h.ids FROM {s}.held AS h
@@ -91,10 +92,13 @@ trimmed AS (
         SELECT o.counter FROM {s}.errors AS o WHERE o.id = over.id
         ORDER BY o.counter DESC OFFSET 9 LIMIT 1)
 ),
+key AS MATERIALIZED (
+    SELECT k.queue, k.key FROM over JOIN {s}.bodies AS b ON b.id = over.id
+    JOIN {s}.keys AS k ON k.queue = b.queue AND k.key = b.unique_key AND k.id = over.id
+    WHERE over.keyed AND over.next <> 1 ORDER BY k.queue, k.key FOR UPDATE OF k
+),
 freed AS (
-    DELETE FROM {s}.keys AS k USING over, {s}.bodies AS b
-    WHERE over.keyed AND over.next <> 1 AND b.id = over.id
-      AND k.queue = b.queue AND k.key = b.unique_key AND k.id = over.id
+    DELETE FROM {s}.keys AS k USING key WHERE k.queue = key.queue AND k.key = key.key
 ),
 counted AS (
     INSERT INTO {s}.deltas (queue, ready, running, failed, cancelled)
