@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use crate::config::Pooler;
 use crate::error::{Failure, invalid_url};
 use crate::statements::render;
+use crate::store::BEGIN;
 
 /// All migrations, oldest first; the first is version 1. Forward only: what
 /// was released is never edited.
@@ -127,7 +128,7 @@ impl From<InvalidName> for Failure {
 /// anything can prepare one that another has made.
 pub(crate) async fn migrate(conn: &mut PgConnection, schema: &Schema) -> Result<(), Failure> {
     // Behind a pooler a statement is safe in a transaction only.
-    let mut tx = conn.begin().await?;
+    let mut tx = conn.begin_with(BEGIN).await?;
     if version(&mut tx, schema).await? == MIGRATIONS.len() {
         return tx.commit().await.map_err(Failure::from);
     }

@@ -43,6 +43,14 @@ const FRESH: Duration = Duration::from_secs(3_600);
 /// After how many writes a fold of the counts is due.
 const FOLD_EVERY: u64 = 2_000;
 
+/// How connections isolate transactions, whatever the database's default is:
+/// calls wait for each other's rows and go on with what these are then.
+const ISOLATION: (&str, &str) = ("default_transaction_isolation", "read committed");
+
+/// How the transactions that are made here begin: behind a pooler a connection
+/// may have any default.
+pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
 /// How connections plan. Every statement is made to be served by indexes, row by
 /// row. The planner's statistics of a queue are worth nothing: a table that was
 /// empty at the last look holds a million jobs now.
@@ -172,7 +180,7 @@ impl Store {
             ("statement_timeout", timeout.as_str()),
             ("lock_timeout", timeout.as_str()),
         ];
-        options.options(timeouts.into_iter().chain(PLANNER))
+        options.options(timeouts.into_iter().chain([ISOLATION]).chain(PLANNER))
     }
 
     pub(crate) fn pool(&self) -> &PgPool {
@@ -288,7 +296,7 @@ impl Store {
         // What a connection of ours has from its start on, for this transaction.
         let timeout = self.timeout();
         let mut begin = format!(
-            "BEGIN; SET LOCAL statement_timeout = {timeout}; SET LOCAL lock_timeout = {timeout}"
+            "{BEGIN}; SET LOCAL statement_timeout = {timeout}; SET LOCAL lock_timeout = {timeout}"
         );
         for (name, value) in PLANNER {
             begin.push_str("; SET LOCAL ");

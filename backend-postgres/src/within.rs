@@ -86,7 +86,10 @@ impl Schema {
     /// held.
     ///
     /// # Errors
-    /// As [`Backend::settle`](anyqueue_core::Backend::settle).
+    /// As [`Backend::settle`](anyqueue_core::Backend::settle). In a transaction
+    /// that is `REPEATABLE READ` or `SERIALIZABLE`, `Conflict` (40001) where the
+    /// job had a heartbeat since the transaction's first statement: use `READ
+    /// COMMITTED`, or repeat the whole transaction.
     pub async fn complete_in(
         &self,
         conn: &mut PgConnection,

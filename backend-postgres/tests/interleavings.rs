@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use anyqueue_core::{
     Backend as _, Cancelled, Enqueued, Error, Holding, JobId, MaintainLimits, NewJob, Outcome,
-    State, Unique, UniqueKey, UniquePolicy,
+    Settled, State, Unique, UniqueKey, UniquePolicy,
 };
-use anyqueue_postgres::PostgresBackend;
 use anyqueue_postgres::sqlx::{
     AssertSqlSafe, Connection as _, PgConnection, query_scalar, raw_sql,
 };
+use anyqueue_postgres::{Pooler, PostgresBackend};
 use common::{HANG, LONG, Place, claim, complete, count, created, jobs, request};
 
 /// A lease that is over at once.
@@ -167,6 +167,32 @@ async fn named(place: &Place) -> PostgresBackend {
     let backend = PostgresBackend::open(config);
     backend.prepare().await.unwrap();
     backend
+}
+
+#[tokio::test]
+async fn the_default_isolation_of_a_database_does_not_matter() {
+    for pooler in [Pooler::None, Pooler::Transaction] {
+        let mut place = Place::new();
+        place.config.pooler = pooler;
+        let connect = place.config.connect.clone();
+        place.config.connect =
+            connect.options([("default_transaction_isolation", "repeatable read")]);
+        let backend = named(&place).await;
+        let (mut conn, mut look) = (place.connection().await, place.connection().await);
+        backend.enqueue(&jobs(1)).await.unwrap();
+        let batch = complete(&claim(&backend, 1).await);
+        // Another changes the row after the settle has taken its snapshot.
+        let name = place.config.schema.name();
+        execute(
+            &mut conn,
+            format!("BEGIN; UPDATE {name}.live SET flagged = true"),
+        )
+        .await;
+        let settling = tokio::spawn(async move { backend.settle(&batch).await });
+        until_waiting(&mut look, &place).await;
+        execute(&mut conn, "COMMIT".to_owned()).await;
+        assert_eq!(settling.await.unwrap().unwrap(), [Settled::Accepted]);
+    }
 }
 
 /// Jobs in the order of their ids; the keys of the first two are in the other.
