@@ -394,13 +394,15 @@ impl Store {
         })
     }
 
-    /// Gives the connection back, or closes it where it may not be clean.
+    /// Gives the connection back, or closes it where it may not be clean or leads
+    /// to the wrong server.
     fn judge_connection<T>(
         &self,
         mut conn: PoolConnection<Postgres>,
         done: Result<T, Failure>,
     ) -> Result<T, Failure> {
-        if done.as_ref().is_err_and(|failure| failure.broken) {
+        let bad = |failure: &Failure| failure.broken || failure.read_only;
+        if done.as_ref().is_err_and(bad) {
             self.suspicion.raise();
             conn.close_on_drop();
         }

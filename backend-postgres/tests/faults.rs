@@ -303,6 +303,32 @@ async fn a_listener_that_hears_nothing_is_replaced() {
         .expect("it is missed");
 }
 
+/// As after a failover, where the address leads to another server now.
+#[tokio::test]
+async fn a_connection_to_a_read_only_server_is_given_up() {
+    let mut server = Postgres::new().unwrap();
+    server.start().await.unwrap();
+    let mut config = PostgresConfig::from_url(&server.url()).unwrap();
+    let prepared = PostgresBackend::open(config.clone());
+    prepared.prepare().await.unwrap();
+    let mut conn = PgConnection::connect_with(&config.connect).await.unwrap();
+    // Of connections made from now on.
+    raw_sql("ALTER DATABASE postgres SET default_transaction_read_only = on")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    config.pool = 1;
+    let backend = PostgresBackend::open(config);
+    let error = backend.enqueue(&jobs(1)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("primary"), "{error}");
+    raw_sql("ALTER DATABASE postgres RESET default_transaction_read_only")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    backend.enqueue(&jobs(1)).await.unwrap();
+}
+
 /// As after a failover to a standby that had not got everything yet.
 #[tokio::test]
 async fn a_claim_that_the_server_no_longer_knows_is_made_again() {
