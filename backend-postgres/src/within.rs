@@ -14,7 +14,7 @@ use crate::rows;
 use crate::schema::Schema;
 use crate::settle;
 use crate::statements::{Statement, text};
-use crate::wake::{TRANSACTION, queue_hash};
+use crate::wake::{ANY_QUEUE, MOST_NAMES, TRANSACTION, queue_hash};
 
 /// Enqueues jobs inside the application's own transaction: they are there when
 /// it commits, and never were when it rolls back. The store is that of the
@@ -141,9 +141,13 @@ impl Schema {
             let rows = self.call(conn, Statement::EnqueueKnown, args).await?;
             all.extend(answers(part, &rows)?);
         }
-        let hashes = names.iter().map(|name| format!(" q{:x}", queue_hash(name)));
+        let hashes: Vec<u64> = match names.len() <= MOST_NAMES {
+            true => names.iter().map(queue_hash).collect(),
+            false => vec![ANY_QUEUE],
+        };
+        let words = hashes.iter().map(|hash| format!(" q{hash:x}"));
         let payload: String = std::iter::once(TRANSACTION.to_owned())
-            .chain(hashes)
+            .chain(words)
             .collect();
         self.notify(conn, payload).await?;
         Ok(all)

@@ -215,6 +215,21 @@ async fn a_job_committed_late_is_claimed_in_its_place() {
 }
 
 #[tokio::test]
+async fn a_transaction_may_enqueue_into_very_many_queues() {
+    let place = Place::new();
+    let (backend, mut conn) = (place.store().await, application(&place).await);
+    let mut new = jobs(1_000);
+    for (number, job) in new.iter_mut().enumerate() {
+        job.queue = QueueName::new(format!("queue-{number}")).unwrap();
+    }
+    let mut tx = conn.begin().await.unwrap();
+    let answers = place.config.schema.enqueue_in(&mut tx, &new).await.unwrap();
+    assert_eq!(answers, created(&new));
+    tx.commit().await.unwrap();
+    assert_eq!(backend.queues().await.unwrap().len(), new.len());
+}
+
+#[tokio::test]
 async fn a_store_that_is_not_prepared_is_refused() {
     let place = Place::new();
     let mut conn = application(&place).await;
