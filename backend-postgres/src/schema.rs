@@ -143,13 +143,24 @@ pub(crate) async fn migrate(conn: &mut PgConnection, schema: &Schema) -> Result<
         .await?;
     let version = version(&mut tx, schema).await?;
     if version == 0 {
-        let statements = "CREATE SCHEMA IF NOT EXISTS {s};
-             CREATE TABLE {s}.migrations (
+        let there =
+            sqlx::query("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)")
+                .bind(schema.name())
+                .persistent(false)
+                .fetch_one(&mut *tx)
+                .await?;
+        // Also IF NOT EXISTS wants the right to create one.
+        if !there.try_get::<bool, _>(0)? {
+            sqlx::raw_sql(render("CREATE SCHEMA IF NOT EXISTS {s}", schema))
+                .execute(&mut *tx)
+                .await?;
+        }
+        let statement = "CREATE TABLE {s}.migrations (
                  version int4 PRIMARY KEY,
                  name text NOT NULL,
                  applied_at timestamptz NOT NULL DEFAULT now()
              )";
-        sqlx::raw_sql(render(statements, schema))
+        sqlx::raw_sql(render(statement, schema))
             .execute(&mut *tx)
             .await?;
     }

@@ -9,7 +9,7 @@ use anyqueue_conformance_tests::faults::servers::Postgres;
 use anyqueue_core::{
     Backend as _, Capability, Durability, Error, ErrorKind, QueueName, State, WaitRequest, WorkerId,
 };
-use anyqueue_postgres::sqlx::{AssertSqlSafe, raw_sql};
+use anyqueue_postgres::sqlx::{AssertSqlSafe, Connection as _, PgConnection, raw_sql};
 use anyqueue_postgres::{PostgresBackend, PostgresConfig, Schema, Wake};
 use common::{HANG, Place, claim, complete, count, created, jobs};
 
@@ -112,6 +112,36 @@ async fn the_durability_is_that_of_the_live_settings() {
         backend.prepare().await.unwrap();
         assert_eq!(backend.capabilities().durability(), expected, "{setting}");
     }
+}
+
+/// A server of one's own after these statements.
+async fn server(statements: &[&str]) -> Postgres {
+    let mut server = Postgres::new().unwrap();
+    server.start().await.unwrap();
+    let config = PostgresConfig::from_url(&server.url()).unwrap();
+    let mut conn = PgConnection::connect_with(&config.connect).await.unwrap();
+    for statement in statements {
+        let done = raw_sql(AssertSqlSafe(*statement)).execute(&mut conn).await;
+        done.unwrap();
+    }
+    server
+}
+
+#[tokio::test]
+async fn a_schema_that_is_there_needs_no_right_to_create_one() {
+    let server = server(&[
+        "CREATE ROLE worker LOGIN",
+        "CREATE SCHEMA jobs AUTHORIZATION worker",
+    ]);
+    let server = server.await;
+    let url = server.url().replace("anyqueue@", "worker@");
+    let config = |schema| PostgresConfig::from_url(&format!("{url}&schema={schema}")).unwrap();
+    prepare(&config("jobs")).await.unwrap();
+    refused(
+        prepare(&config("other")).await,
+        ErrorKind::Denied,
+        "may not do it",
+    );
 }
 
 /// As behind a pooler in transaction mode: nothing is kept on a connection.
