@@ -143,12 +143,19 @@ pub(crate) async fn migrate(conn: &mut PgConnection, schema: &Schema) -> Result<
         .await?;
     let version = version(&mut tx, schema).await?;
     if version == 0 {
-        let there =
-            sqlx::query("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)")
-                .bind(schema.name())
-                .persistent(false)
-                .fetch_one(&mut *tx)
-                .await?;
+        let there = sqlx::query(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1),
+                    current_setting('server_encoding') = 'UTF8'",
+        )
+        .bind(schema.name())
+        .persistent(false)
+        .fetch_one(&mut *tx)
+        .await?;
+        if !there.try_get::<bool, _>(1)? {
+            let message = "the database cannot hold every text; create one with `TEMPLATE \
+                           template0 ENCODING 'UTF8'`";
+            return Err(Failure::new(ErrorKind::InvalidInput, message));
+        }
         // Also IF NOT EXISTS wants the right to create one.
         if !there.try_get::<bool, _>(0)? {
             sqlx::raw_sql(render("CREATE SCHEMA IF NOT EXISTS {s}", schema))

@@ -144,6 +144,19 @@ async fn a_schema_that_is_there_needs_no_right_to_create_one() {
     );
 }
 
+#[tokio::test]
+async fn a_database_in_another_encoding_is_refused() {
+    let server = server(&["CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'"]);
+    let server = server.await;
+    let url = server.url().replace("/postgres", "/latin");
+    let config = PostgresConfig::from_url(&url).unwrap();
+    refused(
+        prepare(&config).await,
+        ErrorKind::InvalidInput,
+        "ENCODING 'UTF8'",
+    );
+}
+
 /// As behind a pooler in transaction mode: nothing is kept on a connection.
 #[tokio::test]
 async fn without_notifications_work_is_found_by_looking() {
