@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anyqueue_conformance_tests::faults::servers::Postgres;
 use anyqueue_core::{
-    Backend as _, Capability, Durability, Error, ErrorKind, QueueName, State, WaitRequest, WorkerId,
+    Backend as _, Capability, Durability, Error, ErrorKind, MaintainLimits, QueueName, State,
+    WaitRequest, WorkerId,
 };
 use anyqueue_postgres::sqlx::{AssertSqlSafe, Connection as _, PgConnection, raw_sql};
 use anyqueue_postgres::{PostgresBackend, PostgresConfig, Schema, Wake};
-use common::{HANG, Place, claim, complete, count, created, jobs};
+use common::{HANG, Place, claim, complete, count, created, jobs, request};
 
 async fn prepare(config: &PostgresConfig) -> Result<(), Error> {
     PostgresBackend::open(config.clone()).prepare().await
@@ -155,6 +156,23 @@ async fn a_database_in_another_encoding_is_refused() {
         ErrorKind::InvalidInput,
         "ENCODING 'UTF8'",
     );
+}
+
+#[tokio::test]
+async fn all_tables_can_be_published() {
+    let server = server(&["CREATE PUBLICATION everything FOR ALL TABLES"]).await;
+    let backend = PostgresBackend::connect(&server.url()).unwrap();
+    backend.prepare().await.unwrap();
+    backend.enqueue(&jobs(2)).await.unwrap();
+    let short = request(2, Duration::from_millis(1));
+    assert_eq!(backend.claim(&short).await.unwrap().len(), 2);
+    let mut limits = MaintainLimits::default();
+    limits.retention.completed = Duration::ZERO;
+    backend.maintain(&limits).await.unwrap();
+    let claimed = claim(&*backend, 1).await;
+    backend.settle(&complete(&claimed)).await.unwrap();
+    backend.maintain(&limits).await.unwrap();
+    assert_eq!(common::counts(&*backend).await.total(), 1);
 }
 
 /// As behind a pooler in transaction mode: nothing is kept on a connection.
