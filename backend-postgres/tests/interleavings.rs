@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyqueue_core::{
     Backend as _, Cancelled, Enqueued, Error, Holding, JobId, MaintainLimits, NewJob, Outcome,
-    Settled, State, Unique, UniqueKey, UniquePolicy,
+    Schedule, Settled, State, Unique, UniqueKey, UniquePolicy,
 };
 use anyqueue_postgres::sqlx::{
     AssertSqlSafe, Connection as _, PgConnection, query_scalar, raw_sql,
@@ -18,8 +18,12 @@ use common::{HANG, LONG, Place, claim, complete, count, created, jobs, request};
 /// A lease that is over at once.
 const SHORT: Duration = Duration::from_millis(1);
 
-/// A store, and a second handle on it whose statements stop where they read the
-/// clock: they have their snapshot by then, and no lock yet.
+/// Parts of the statements that end leases, and that mark due jobs as ready.
+const EXPIRE: &str = "AS goes_on";
+const PROMOTE: &str = "SET state = 1, later = false";
+
+/// A store, and a second handle on it of which one statement stops where it
+/// reads the clock: it has its snapshot by then, and no lock yet.
 struct Race {
     place: Place,
     backend: PostgresBackend,
@@ -28,7 +32,7 @@ struct Race {
 }
 
 impl Race {
-    async fn new() -> Self {
+    async fn new(statement: &str) -> Self {
         let place = Place::new();
         let backend = place.store().await;
         let mut conn = place.connection().await;
@@ -36,7 +40,9 @@ impl Race {
         let clock = format!(
             "CREATE FUNCTION {name}.clock_timestamp() RETURNS timestamptz LANGUAGE plpgsql AS $$
              BEGIN
-                 PERFORM pg_advisory_xact_lock_shared(hashtext('{name}'));
+                 IF position('{statement}' IN current_query()) > 0 THEN
+                     PERFORM pg_advisory_xact_lock_shared(hashtext('{name}'));
+                 END IF;
                  RETURN pg_catalog.clock_timestamp();
              END $$"
         );
@@ -59,13 +65,13 @@ impl Race {
         self.place.config.schema.name().to_owned()
     }
 
-    /// From now on the second handle's statements stop.
+    /// From now on the second handle's statement stops.
     async fn stop(&mut self) {
         let lock = format!("SELECT pg_advisory_lock(hashtext('{}'))", self.name());
         execute(&mut self.conn, lock).await;
     }
 
-    /// Returns once one of them has stopped.
+    /// Returns once it has stopped.
     async fn until_stopped(&mut self) {
         until_waiting(&mut self.conn, &self.place).await;
     }
@@ -75,8 +81,8 @@ impl Race {
         execute(&mut self.conn, unlock).await;
     }
 
-    /// Has the second handle do the chores, and this happen after their first
-    /// statement has taken its snapshot.
+    /// Has the second handle do the chores, and this happen once the statement
+    /// has taken its snapshot.
     async fn during_chores<T>(&mut self, call: impl AsyncFnOnce(&PostgresBackend) -> T) -> T {
         self.stop().await;
         let chores = {
@@ -132,7 +138,7 @@ async fn until_state(backend: &PostgresBackend, id: JobId, state: State) {
 
 #[tokio::test]
 async fn a_lease_extended_during_a_look_at_it_is_looked_at_again() {
-    let mut race = Race::new().await;
+    let mut race = Race::new(EXPIRE).await;
     race.backend.enqueue(&jobs(1)).await.unwrap();
     let claimed = race.backend.claim(&request(1, SHORT)).await.unwrap();
     let token = claimed[0].token;
@@ -149,7 +155,7 @@ async fn a_lease_extended_during_a_look_at_it_is_looked_at_again() {
 
 #[tokio::test]
 async fn a_job_cancelled_while_its_lease_is_ended_ends_once() {
-    let mut race = Race::new().await;
+    let mut race = Race::new(EXPIRE).await;
     race.backend.enqueue(&jobs(1)).await.unwrap();
     let claimed = race.backend.claim(&request(1, SHORT)).await.unwrap();
     let id = claimed[0].token.id;
@@ -158,6 +164,27 @@ async fn a_job_cancelled_while_its_lease_is_ended_ends_once() {
     until_state(&race.backend, id, State::Cancelled).await;
     let counts = common::counts(&race.backend).await;
     assert_eq!((counts.total(), counts.get(State::Cancelled)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_job_snoozed_while_it_becomes_ready_is_counted_once() {
+    let mut race = Race::new(PROMOTE).await;
+    let instant = Duration::from_micros(1);
+    let mut new = jobs(1);
+    new[0].schedule = Schedule::After(instant);
+    race.backend.enqueue(&new).await.unwrap();
+    let snoozed = race.during_chores(async |backend| {
+        let mut batch = complete(&claim(backend, 1).await);
+        batch[0].outcome = Outcome::Snooze {
+            delay: instant,
+            reason: None,
+        };
+        backend.settle(&batch).await.unwrap()
+    });
+    assert_eq!(snoozed.await, [Settled::Accepted]);
+    until_state(&race.backend, new[0].id, State::Ready).await;
+    let counts = common::counts(&race.backend).await;
+    assert_eq!((counts.total(), counts.get(State::Ready)), (1, 1));
 }
 
 /// A store whose connections are named after its schema.
