@@ -173,3 +173,9 @@ CREATE UNLOGGED TABLE {s}.watched (
     id    uuid PRIMARY KEY,
     until int8 NOT NULL
 );
+
+-- They have no key. Where all tables are published, PostgreSQL refuses to change those
+-- whose rows a subscriber could not tell apart; elsewhere this costs nothing.
+ALTER TABLE {s}.deltas REPLICA IDENTITY FULL;
+ALTER TABLE {s}.held REPLICA IDENTITY FULL;
+ALTER TABLE {s}.ended REPLICA IDENTITY FULL;

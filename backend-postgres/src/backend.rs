@@ -167,9 +167,15 @@ impl Backend for PostgresBackend {
                 due = read::next_due(&self.store, &request.queues) => due?,
                 () = &mut timeout => return Ok(()),
             };
-            if due.is_some_and(|due| due.is_zero()) {
+            // Of a lease that nobody can end now, since its job's row is locked, a
+            // claim finds nothing: not at once, so that nobody turns in a circle.
+            let paused = look > FIRST_LOOK;
+            let is_over = |due: Option<Duration>| due.is_some_and(|due| due.is_zero());
+            if is_over(due.job) || is_over(due.lease) && paused {
                 return Ok(());
             }
+            let lease = due.lease.map(|due| due.max(FIRST_LOOK));
+            let due = due.job.into_iter().chain(lease).min();
             look = match self.store.hub.is_listening() {
                 true => LISTENING_LOOK,
                 false => (look * 2).min(LISTENING_LOOK),

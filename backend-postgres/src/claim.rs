@@ -216,6 +216,7 @@ fn read_look(found: &[PgRow], begun: Instant) -> Result<Option<Look>, Failure> {
             begun,
             ended,
         },
+        server: rows::get(first, 5)?,
         stored: rows::get(first, 1)?,
         running: rows::get(first, 2)?,
         lines: lines.collect::<Result<_, Failure>>()?,

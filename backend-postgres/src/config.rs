@@ -24,7 +24,7 @@ use crate::schema::Schema;
 /// | `schema=anyqueue` | the schema that holds the store's tables |
 /// | `pool=8` | the most connections of a handle, beside the one that listens |
 /// | `notify=on`, `off` | whether to listen for other processes' changes, or to look now and then |
-/// | `pooler=none`, `transaction` | a pooler in transaction mode (PgBouncer, any version) is in between: nothing is kept on a connection, and `notify` is off |
+/// | `pooler=none`, `transaction` | a PgBouncer (any version and mode), or another pooler in transaction mode, is in between: nothing is kept on a connection, and `notify` is off |
 /// | `statement_timeout=30` | seconds after which the server gives a statement up, and 5 s later the client its connection; 0: neither ever does, and a call hangs where the server's host is gone without a word |
 /// | `sslmode` | see below |
 /// | `sslrootcert`, `sslcert`, `sslkey` | files with the authority's certificate and the client's own |
@@ -70,11 +70,13 @@ pub enum Wake {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Pooler {
-    /// Nothing, or what gives each client a connection for as long as it stays.
+    /// Nothing, or what hands everything through, as HAProxy does.
     #[default]
     None,
     /// A pooler that may give each transaction another connection: no prepared
-    /// statements, no settings and no LISTEN are kept on one.
+    /// statements, no settings and no LISTEN are kept on one. Any PgBouncer
+    /// wants it, in session mode too: it refuses the settings that a connection
+    /// of ours starts with.
     Transaction,
 }
 

@@ -16,8 +16,11 @@ pub(crate) struct Failure {
     kind: ErrorKind,
     message: Option<Cow<'static, str>>,
     source: Option<Native>,
-    /// Whether the connection is not to be used again.
+    /// Whether the connection is lost.
     pub(crate) broken: bool,
+    /// Whether it leads to a server that takes no writes. Nothing happened, and
+    /// the address may lead to another one by now.
+    pub(crate) read_only: bool,
     /// Whether a unique index refused a row.
     pub(crate) taken: bool,
 }
@@ -29,6 +32,7 @@ impl Failure {
             message: Some(message.into()),
             source: None,
             broken: false,
+            read_only: false,
             taken: false,
         }
     }
@@ -132,11 +136,14 @@ impl From<sqlx::Error> for Failure {
             _ => (ErrorKind::Internal, None, true),
         };
         let taken = matches!(&source, E::Database(error) if error.is_unique_violation());
+        let code = source.as_database_error().and_then(DatabaseError::code);
+        let read_only = code.as_deref() == Some(READ_ONLY);
         Self {
             kind,
             message: advice.map(Cow::Borrowed),
             source: Some(Native(describe(&source))),
             broken,
+            read_only,
             taken,
         }
     }
@@ -160,6 +167,9 @@ fn describe(error: &sqlx::Error) -> String {
     }
 }
 
+/// The SQLSTATE of a write that a server refuses since it is read-only.
+const READ_ONLY: &str = "25006";
+
 /// The kind of a server's error by its SQLSTATE (appendix A of PostgreSQL's
 /// manual), what to do, and whether the connection is lost with it.
 fn judge(error: &dyn DatabaseError) -> (ErrorKind, Option<&'static str>, bool) {
@@ -177,9 +187,10 @@ fn judge(error: &dyn DatabaseError) -> (ErrorKind, Option<&'static str>, bool) {
         }
         // Shutdown, crash, starting up, no such database any more, idle too long.
         "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25P03" => (K::Unavailable, None, true),
-        "25006" => {
+        // A failover that is under way ends.
+        READ_ONLY => {
             let advice = "the server is read-only (a standby?); give the address of the primary";
-            (K::Denied, Some(advice), false)
+            (K::Unavailable, Some(advice), false)
         }
         "3F000" | "42P01" => {
             let advice = "the store is not prepared; call `prepare` (connect does) first";

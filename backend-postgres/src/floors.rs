@@ -19,6 +19,11 @@
 //!   moved against this process's by more than half of that. Each answer that
 //!   tells the server's time was made between two moments that are known here,
 //!   so that a slow answer is not taken for a clock that moved.
+//! - It is given up where the server may have lost what it had acknowledged
+//!   (a failover to a standby that lags, a crash without synchronous commits, a
+//!   restore): a job that was claimed waits again then, in a place below the
+//!   floor. Each of these costs the connections, and a pooler that hides that
+//!   cannot hide that the server has another beginning.
 //!
 //! PgQ and its kin reach the same by rotating and truncating tables; that cannot
 //! keep an order by priority, and waits for every reader at each turn.
@@ -45,6 +50,8 @@ pub(crate) struct Floors {
     running: i64,
     /// All jobs due before this are stored, and when that was seen.
     stored: Option<(i64, Seen)>,
+    /// When the server of the last look began.
+    server: Option<i64>,
     looked: Option<Instant>,
     /// Rises whenever all is given up.
     era: u64,
@@ -63,6 +70,7 @@ impl Default for Floors {
             lines: HashMap::new(),
             running: NONE,
             stored: None,
+            server: None,
             looked: None,
             era: 0,
         }
@@ -95,6 +103,8 @@ impl Seen {
 #[derive(Debug)]
 pub(crate) struct Look {
     pub(crate) seen: Seen,
+    /// When the server began.
+    pub(crate) server: i64,
     /// All jobs due before this are stored, for a later statement to see.
     pub(crate) stored: i64,
     /// The first row of `held`, from its floor on.
@@ -119,17 +129,22 @@ impl Floors {
     pub(crate) fn observe(&mut self, seen: Seen) -> bool {
         let most = MARGIN / 2;
         if (self.stored).is_some_and(|(_, earlier)| seen.moved(&earlier, most)) {
-            let era = self.era + 1;
-            *self = Self {
-                era,
-                ..Self::default()
-            };
+            self.give_up();
         }
         let due = self.looked.is_none_or(|looked| looked.elapsed() >= SPAN);
         if due {
             self.looked = Some(Instant::now());
         }
         due
+    }
+
+    /// Forgets all, also for looks that are under way.
+    pub(crate) fn give_up(&mut self) {
+        let era = self.era + 1;
+        *self = Self {
+            era,
+            ..Self::default()
+        };
     }
 
     /// What is known as a look begins.
@@ -145,6 +160,11 @@ impl Floors {
         if base.era != self.era {
             return;
         }
+        if self.server.is_some_and(|server| server != look.server) {
+            self.give_up();
+            return;
+        }
+        self.server = Some(look.server);
         if let Some(stored) = base.stored {
             let safe = stored.saturating_sub(MARGIN);
             let floor = |first: Option<i64>| first.unwrap_or(safe).min(safe);
@@ -179,6 +199,7 @@ mod tests {
     fn look(now: i64, stored: i64, first: Option<i64>) -> Look {
         Look {
             seen: seen(now, Instant::now()),
+            server: 1,
             stored,
             running: None,
             lines: vec![(7, first)],
@@ -221,6 +242,34 @@ mod tests {
         let base = floors.base();
         floors.raise(&look(100 * S, 100 * S, None), base);
         assert_eq!(floors.of(7), -MARGIN);
+    }
+
+    #[test]
+    fn another_server_gives_all_floors_up() {
+        let mut floors = Floors::default();
+        let mut raise = |server| {
+            let base = floors.base();
+            let look = Look {
+                server,
+                ..look(100 * S, 100 * S, None)
+            };
+            floors.raise(&look, base);
+            floors.of(7)
+        };
+        let floor = 100 * S - MARGIN;
+        assert_eq!([raise(1), raise(1)], [NONE, floor]);
+        assert_eq!([raise(2), raise(2), raise(2)], [NONE, NONE, floor]);
+    }
+
+    #[test]
+    fn what_is_given_up_stays_so_for_looks_under_way() {
+        let mut floors = Floors::default();
+        let base = floors.base();
+        floors.raise(&look(100 * S, 100 * S, None), base);
+        let base = floors.base();
+        floors.give_up();
+        floors.raise(&look(100 * S, 100 * S, None), base);
+        assert_eq!(floors.of(7), NONE);
     }
 
     #[test]

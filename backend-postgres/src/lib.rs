@@ -45,8 +45,8 @@
 //! **Plans do not depend on statistics**, which say nothing about a table that
 //! was empty a moment ago: connections turn off what would walk a table.
 //!
-//! **Poolers.** Behind PgBouncer in transaction mode give `pooler=transaction` in
-//! the URL: nothing is kept on a connection, no prepared statement either, so
+//! **Poolers.** Behind a PgBouncer, or another pooler in transaction mode, give
+//! `pooler=transaction` in the URL: nothing is kept on a connection, no prepared statement either, so
 //! that any version will do, and `ignore_startup_parameters` need not be set.
 //! The driver has a statement parsed in one step and executed in another, and
 //! between two transactions a pooler may hand the server to another client:

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyqueue_core::{
     Cursor, Error, Filter, Flow, JobId, JobRecord, Listing, Operation, Page, QueueCounts,
@@ -178,16 +178,22 @@ async fn queues_with_counts(store: &Arc<Store>, operation: Operation) -> Result<
     Ok(queues)
 }
 
-/// How long until a claim on these queues finds something: zero where one is
-/// waiting, `None` where time alone brings nothing.
-pub(crate) async fn next_due(
-    store: &Arc<Store>,
-    queues: &[QueueName],
-) -> Result<Option<std::time::Duration>, Error> {
+/// How long until a claim on some queues finds something; `None` where time
+/// alone brings nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    /// A waiting job.
+    pub(crate) job: Option<Duration>,
+    /// A lease that may have run out.
+    pub(crate) lease: Option<Duration>,
+}
+
+/// When a claim on these queues finds something.
+pub(crate) async fn next_due(store: &Arc<Store>, queues: &[QueueName]) -> Result<Due, Error> {
     let operation = Operation::Wait;
     let lines = Lines::find(store, operation, queues).await?;
     if lines.numbers.is_empty() {
-        return Ok(None);
+        return Ok(Due::default());
     }
     let (floors, running) = lines.floors(store);
     let args = args!(lines.numbers.as_slice(), floors, running);
@@ -195,9 +201,15 @@ pub(crate) async fn next_due(
     let found = store.read(operation, Statement::NextDue, args).await?;
     let ended = Instant::now();
     let Some(row) = found.first() else {
-        return Ok(None);
+        return Ok(Due::default());
     };
-    let read = || -> Result<_, Failure> { Ok((rows::time(row, 0)?, rows::optional_time(row, 1)?)) };
+    let read = || -> Result<_, Failure> {
+        let now = rows::time(row, 0)?;
+        let due = |time: Option<Timestamp>| time.map(|time| time.since(now));
+        let job = due(rows::optional_time(row, 1)?);
+        let lease = due(rows::optional_time(row, 2)?);
+        Ok((now, Due { job, lease }))
+    };
     let (now, due) = read().map_err(|failure| failure.into_error(operation))?;
     let seen = Seen {
         now: now.as_micros(),
@@ -205,5 +217,5 @@ pub(crate) async fn next_due(
         ended,
     };
     lines.observe(store, seen);
-    Ok(due.map(|due| due.since(now)))
+    Ok(due)
 }

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use crate::config::Pooler;
 use crate::error::{Failure, invalid_url};
 use crate::statements::render;
+use crate::store::BEGIN;
 
 /// All migrations, oldest first; the first is version 1. Forward only: what
 /// was released is never edited.
@@ -127,7 +128,7 @@ impl From<InvalidName> for Failure {
 /// anything can prepare one that another has made.
 pub(crate) async fn migrate(conn: &mut PgConnection, schema: &Schema) -> Result<(), Failure> {
     // Behind a pooler a statement is safe in a transaction only.
-    let mut tx = conn.begin().await?;
+    let mut tx = conn.begin_with(BEGIN).await?;
     if version(&mut tx, schema).await? == MIGRATIONS.len() {
         return tx.commit().await.map_err(Failure::from);
     }
@@ -142,13 +143,31 @@ pub(crate) async fn migrate(conn: &mut PgConnection, schema: &Schema) -> Result<
         .await?;
     let version = version(&mut tx, schema).await?;
     if version == 0 {
-        let statements = "CREATE SCHEMA IF NOT EXISTS {s};
-             CREATE TABLE {s}.migrations (
+        let there = sqlx::query(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1),
+                    current_setting('server_encoding') = 'UTF8'",
+        )
+        .bind(schema.name())
+        .persistent(false)
+        .fetch_one(&mut *tx)
+        .await?;
+        if !there.try_get::<bool, _>(1)? {
+            let message = "the database cannot hold every text; create one with `TEMPLATE \
+                           template0 ENCODING 'UTF8'`";
+            return Err(Failure::new(ErrorKind::InvalidInput, message));
+        }
+        // Also IF NOT EXISTS wants the right to create one.
+        if !there.try_get::<bool, _>(0)? {
+            sqlx::raw_sql(render("CREATE SCHEMA IF NOT EXISTS {s}", schema))
+                .execute(&mut *tx)
+                .await?;
+        }
+        let statement = "CREATE TABLE {s}.migrations (
                  version int4 PRIMARY KEY,
                  name text NOT NULL,
                  applied_at timestamptz NOT NULL DEFAULT now()
              )";
-        sqlx::raw_sql(render(statements, schema))
+        sqlx::raw_sql(render(statement, schema))
             .execute(&mut *tx)
             .await?;
     }

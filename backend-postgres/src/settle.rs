@@ -10,6 +10,7 @@ use anyqueue_core::{
 };
 use sqlx::Row as _;
 use sqlx::postgres::{PgArguments, PgRow};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::args::args;
@@ -19,30 +20,63 @@ use crate::statements::Statement;
 use crate::store::Store;
 use crate::wake::Changes;
 
+/// The pauses after which a heartbeat tries jobs again whose rows are locked, in
+/// milliseconds.
+const PAUSES: [u64; 4] = [5, 20, 100, 400];
+
 /// Extends leases; the law is [`Backend::heartbeat`](anyqueue_core::Backend).
+///
+/// One statement, and some more for jobs whose rows are locked: most locks are
+/// over at once. One that stays is that of an end in the application's own
+/// transaction: such a job is held for as long, and is not waited for.
 pub(crate) async fn heartbeat(
     store: &Arc<Store>,
     tokens: &[Token],
     lease: Duration,
 ) -> Result<Vec<Holding>, Error> {
     let operation = Operation::Heartbeat;
-    let mut sorted = tokens.to_vec();
-    sorted.sort_unstable_by_key(|token| (token.id, token.counter));
-    sorted.dedup();
-    let (ids, counters) = columns(&sorted);
+    let mut open = tokens.to_vec();
+    open.sort_unstable_by_key(|token| (token.id, token.counter));
+    open.dedup();
+    let mut held = beat(store, &open, lease).await;
+    for pause in PAUSES {
+        let Ok(known) = &mut held else { break };
+        open.retain(|token| matches!(known.get(token), Some((_, false))));
+        if open.is_empty() {
+            break;
+        }
+        sleep(Duration::from_millis(pause)).await;
+        known.retain(|_, (_, extended)| *extended);
+        match beat(store, &open, lease).await {
+            Ok(again) => known.extend(again),
+            Err(failure) => held = Err(failure.after_part()),
+        }
+    }
+    let held = held.map_err(|failure| failure.into_error(operation))?;
+    let answer = |token: &Token| {
+        held.get(token)
+            .map_or(Holding::Stale, |(holding, _)| *holding)
+    };
+    Ok(tokens.iter().map(answer).collect())
+}
+
+/// Which of these tokens hold their jobs, and whether the leases are extended.
+async fn beat(
+    store: &Arc<Store>,
+    tokens: &[Token],
+    lease: Duration,
+) -> Result<HashMap<Token, (Holding, bool)>, Failure> {
+    let (ids, counters) = columns(tokens);
     let args = args!(ids, counters, rows::span(lease));
-    let found = store.write(operation, Statement::Heartbeat, args).await?;
+    let found = store.try_write(Statement::Heartbeat, args).await?;
     let read = |row: &PgRow| -> Result<_, Failure> {
         let token = Token {
             id: rows::id(row, 0)?,
             counter: rows::big(row, 2)?,
         };
-        Ok((token, holding(rows::get(row, 1)?)))
+        Ok((token, (holding(rows::get(row, 1)?), rows::get(row, 3)?)))
     };
-    let held = found.iter().map(read).collect::<Result<HashMap<_, _>, _>>();
-    let held = held.map_err(|failure| failure.into_error(operation))?;
-    let answer = |token: &Token| held.get(token).copied().unwrap_or(Holding::Stale);
-    Ok(tokens.iter().map(answer).collect())
+    found.iter().map(read).collect()
 }
 
 /// Stores progress; the law is [`Backend::progress`](anyqueue_core::Backend).

@@ -43,6 +43,14 @@ const FRESH: Duration = Duration::from_secs(3_600);
 /// After how many writes a fold of the counts is due.
 const FOLD_EVERY: u64 = 2_000;
 
+/// How connections isolate transactions, whatever the database's default is:
+/// calls wait for each other's rows and go on with what these are then.
+const ISOLATION: (&str, &str) = ("default_transaction_isolation", "read committed");
+
+/// How the transactions that are made here begin: behind a pooler a connection
+/// may have any default.
+pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
 /// How connections plan. Every statement is made to be served by indexes, row by
 /// row. The planner's statistics of a queue are worth nothing: a table that was
 /// empty at the last look holds a million jobs now.
@@ -63,7 +71,7 @@ pub(crate) struct Store {
     pool: OnceLock<PgPool>,
     suspicion: Arc<Suspicion>,
     names: Mutex<Names>,
-    pub(crate) floors: Mutex<Floors>,
+    pub(crate) floors: Arc<Mutex<Floors>>,
     pub(crate) hub: Hub,
     durability: AtomicU8,
     writes: AtomicU64,
@@ -115,7 +123,7 @@ impl Store {
             pool: OnceLock::new(),
             suspicion: Arc::new(suspicion),
             names: Mutex::default(),
-            floors: Mutex::default(),
+            floors: Arc::default(),
             hub: Hub::new(),
             durability: AtomicU8::new(2),
             writes: AtomicU64::new(0),
@@ -172,18 +180,24 @@ impl Store {
             ("statement_timeout", timeout.as_str()),
             ("lock_timeout", timeout.as_str()),
         ];
-        options.options(timeouts.into_iter().chain(PLANNER))
+        options.options(timeouts.into_iter().chain([ISOLATION]).chain(PLANNER))
     }
 
     pub(crate) fn pool(&self) -> &PgPool {
         self.pool.get_or_init(|| {
             let suspicion = Arc::clone(&self.suspicion);
+            let floors = Arc::clone(&self.floors);
             PgPoolOptions::new()
                 .max_connections(self.config.pool)
                 .acquire_timeout(ACQUIRE)
                 .idle_timeout(None)
                 .max_lifetime(None)
                 .test_before_acquire(false)
+                .after_connect(move |_, _| {
+                    // Where others were lost, so may be what the floors go by.
+                    lock(&floors).give_up();
+                    Box::pin(async { Ok(()) })
+                })
                 .before_acquire(move |conn, meta| {
                     let suspected = suspicion.holds(meta.idle_for);
                     Box::pin(async move {
@@ -282,7 +296,7 @@ impl Store {
         // What a connection of ours has from its start on, for this transaction.
         let timeout = self.timeout();
         let mut begin = format!(
-            "BEGIN; SET LOCAL statement_timeout = {timeout}; SET LOCAL lock_timeout = {timeout}"
+            "{BEGIN}; SET LOCAL statement_timeout = {timeout}; SET LOCAL lock_timeout = {timeout}"
         );
         for (name, value) in PLANNER {
             begin.push_str("; SET LOCAL ");
@@ -380,13 +394,15 @@ impl Store {
         })
     }
 
-    /// Gives the connection back, or closes it where it may not be clean.
+    /// Gives the connection back, or closes it where it may not be clean or leads
+    /// to the wrong server.
     fn judge_connection<T>(
         &self,
         mut conn: PoolConnection<Postgres>,
         done: Result<T, Failure>,
     ) -> Result<T, Failure> {
-        if done.as_ref().is_err_and(|failure| failure.broken) {
+        let bad = |failure: &Failure| failure.broken || failure.read_only;
+        if done.as_ref().is_err_and(bad) {
             self.suspicion.raise();
             conn.close_on_drop();
         }

@@ -41,7 +41,7 @@ const TRIAL: Duration = Duration::from_secs(5);
 const WATCH: Duration = Duration::from_secs(60);
 
 /// The most names of one notification; NOTIFY takes 8,000 bytes.
-const MOST_NAMES: usize = 200;
+pub(crate) const MOST_NAMES: usize = 200;
 
 /// The waits of one handle, and its part in telling others.
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ use crate::rows;
 use crate::schema::Schema;
 use crate::settle;
 use crate::statements::{Statement, text};
-use crate::wake::{TRANSACTION, queue_hash};
+use crate::wake::{ANY_QUEUE, MOST_NAMES, TRANSACTION, queue_hash};
 
 /// Enqueues jobs inside the application's own transaction: they are there when
 /// it commits, and never were when it rolls back. The store is that of the
@@ -49,9 +49,10 @@ impl Schema {
     /// commit. NOTIFY takes a lock of the whole server for its length, so that
     /// commits of many such transactions queue up.
     ///
-    /// Keep the transaction short: until its end, other enqueues of the same
-    /// ids or unique keys, and the first ones of a queue that is new to the
-    /// store, wait for it. Three round trips.
+    /// Call it last, then commit: until the transaction's end, other enqueues
+    /// of the same ids or unique keys, ends of jobs that hold those keys, and
+    /// the first enqueues of a queue that is new to the store wait for it.
+    /// Three round trips.
     ///
     /// # Errors
     /// As [`Backend::enqueue`](anyqueue_core::Backend::enqueue). PostgreSQL
@@ -77,12 +78,18 @@ impl Schema {
     /// Commit only where the answer is `Accepted`. `Stale` says that the lease
     /// was lost and another worker may run the job: roll back. After the commit
     /// the handler returns `Ok` as always; the result given here stands. The
-    /// token is [`JobContext::token`](anyqueue_core::JobContext::token). While
-    /// the transaction is open, heartbeats of the job wait for it: commit within
-    /// the lease. One round trip, two where the job is not held.
+    /// token is [`JobContext::token`](anyqueue_core::JobContext::token).
+    ///
+    /// Call it last, then commit. While the transaction is open the job's lease
+    /// is not extended and does not end either, and whoever cancels the job or
+    /// settles it otherwise waits. One round trip, two where the job is not
+    /// held.
     ///
     /// # Errors
-    /// As [`Backend::settle`](anyqueue_core::Backend::settle).
+    /// As [`Backend::settle`](anyqueue_core::Backend::settle). In a transaction
+    /// that is `REPEATABLE READ` or `SERIALIZABLE`, `Conflict` (40001) where the
+    /// job had a heartbeat since the transaction's first statement: use `READ
+    /// COMMITTED`, or repeat the whole transaction.
     pub async fn complete_in(
         &self,
         conn: &mut PgConnection,
@@ -134,9 +141,13 @@ impl Schema {
             let rows = self.call(conn, Statement::EnqueueKnown, args).await?;
             all.extend(answers(part, &rows)?);
         }
-        let hashes = names.iter().map(|name| format!(" q{:x}", queue_hash(name)));
+        let hashes: Vec<u64> = match names.len() <= MOST_NAMES {
+            true => names.iter().map(queue_hash).collect(),
+            false => vec![ANY_QUEUE],
+        };
+        let words = hashes.iter().map(|hash| format!(" q{hash:x}"));
         let payload: String = std::iter::once(TRANSACTION.to_owned())
-            .chain(hashes)
+            .chain(words)
             .collect();
         self.notify(conn, payload).await?;
         Ok(all)

@@ -12,9 +12,11 @@ use anyqueue_conformance_tests::faults::{Flow, Proxy, Way};
 use anyqueue_core::{
     Backend, ClaimedJob, Error, ErrorKind, JobId, NewJob, Settled, State, Timestamp,
 };
-use anyqueue_postgres::sqlx::{Connection as _, PgConnection, query_scalar, raw_sql};
+use anyqueue_postgres::sqlx::{
+    AssertSqlSafe, Connection as _, PgConnection, query_scalar, raw_sql,
+};
 use anyqueue_postgres::{PostgresBackend, PostgresConfig};
-use common::{claim, complete, counts, created, jobs, request};
+use common::{Place, claim, complete, counts, created, jobs, request};
 
 const KILLS: usize = 20;
 const LEASE: Duration = Duration::from_secs(2);
@@ -299,6 +301,75 @@ async fn a_listener_that_hears_nothing_is_replaced() {
     tokio::time::timeout(common::HANG, replaced)
         .await
         .expect("it is missed");
+}
+
+/// As after a failover, where the address leads to another server now.
+#[tokio::test]
+async fn a_connection_to_a_read_only_server_is_given_up() {
+    let mut server = Postgres::new().unwrap();
+    server.start().await.unwrap();
+    let mut config = PostgresConfig::from_url(&server.url()).unwrap();
+    let prepared = PostgresBackend::open(config.clone());
+    prepared.prepare().await.unwrap();
+    let mut conn = PgConnection::connect_with(&config.connect).await.unwrap();
+    // Of connections made from now on.
+    raw_sql("ALTER DATABASE postgres SET default_transaction_read_only = on")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    config.pool = 1;
+    let backend = PostgresBackend::open(config);
+    let error = backend.enqueue(&jobs(1)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("primary"), "{error}");
+    raw_sql("ALTER DATABASE postgres RESET default_transaction_read_only")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    backend.enqueue(&jobs(1)).await.unwrap();
+}
+
+/// As after a failover to a standby that had not got everything yet.
+#[tokio::test]
+async fn a_claim_that_the_server_no_longer_knows_is_made_again() {
+    let mut place = Place::new();
+    let mut conn = place.connection().await;
+    let name = place.config.schema.name().to_owned();
+    place.config.connect = place.config.connect.clone().application_name(&name);
+    let backend = place.store().await;
+    backend.enqueue(&jobs(1)).await.unwrap();
+    let lost = claim(&backend, 1).await;
+    // Others go through meanwhile, for longer than floors stay behind.
+    let begun = std::time::Instant::now();
+    while begun.elapsed().as_millis() < 2_500 {
+        backend.enqueue(&jobs(5)).await.unwrap();
+        let claimed = claim(&backend, 5).await;
+        assert_eq!(claimed.len(), 5);
+        backend.settle(&complete(&claimed)).await.unwrap();
+    }
+    let back = "UPDATE {s}.live SET state = 1, attempt = 0, counter = 0, worker = NULL,
+                    claimed_at = NULL, lease_until = NULL, look_at = NULL;
+                DELETE FROM {s}.held;
+                SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE application_name = '{s}'";
+    let back = back.replace("{s}", &name);
+    raw_sql(AssertSqlSafe(back))
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    let found = async {
+        loop {
+            match backend.claim(&request(1, LEASE)).await {
+                Ok(claimed) if claimed.is_empty() => {}
+                Ok(claimed) => break claimed,
+                Err(error) => assert!(error.kind().is_transient(), "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let found = tokio::time::timeout(common::HANG, found).await;
+    let found = found.expect("the job is found again");
+    assert_eq!(found[0].token.id, lost[0].token.id);
 }
 
 /// Makes a call whose answer is lost, until one was that took effect all the

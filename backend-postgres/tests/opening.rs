@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anyqueue_conformance_tests::faults::servers::Postgres;
 use anyqueue_core::{
-    Backend as _, Capability, Durability, Error, ErrorKind, QueueName, State, WaitRequest, WorkerId,
+    Backend as _, Capability, Durability, Error, ErrorKind, MaintainLimits, QueueName, State,
+    WaitRequest, WorkerId,
 };
-use anyqueue_postgres::sqlx::{AssertSqlSafe, raw_sql};
+use anyqueue_postgres::sqlx::{AssertSqlSafe, Connection as _, PgConnection, raw_sql};
 use anyqueue_postgres::{PostgresBackend, PostgresConfig, Schema, Wake};
-use common::{HANG, Place, claim, complete, count, created, jobs};
+use common::{HANG, Place, claim, complete, count, created, jobs, request};
 
 async fn prepare(config: &PostgresConfig) -> Result<(), Error> {
     PostgresBackend::open(config.clone()).prepare().await
@@ -112,6 +113,66 @@ async fn the_durability_is_that_of_the_live_settings() {
         backend.prepare().await.unwrap();
         assert_eq!(backend.capabilities().durability(), expected, "{setting}");
     }
+}
+
+/// A server of one's own after these statements.
+async fn server(statements: &[&str]) -> Postgres {
+    let mut server = Postgres::new().unwrap();
+    server.start().await.unwrap();
+    let config = PostgresConfig::from_url(&server.url()).unwrap();
+    let mut conn = PgConnection::connect_with(&config.connect).await.unwrap();
+    for statement in statements {
+        let done = raw_sql(AssertSqlSafe(*statement)).execute(&mut conn).await;
+        done.unwrap();
+    }
+    server
+}
+
+#[tokio::test]
+async fn a_schema_that_is_there_needs_no_right_to_create_one() {
+    let server = server(&[
+        "CREATE ROLE worker LOGIN",
+        "CREATE SCHEMA jobs AUTHORIZATION worker",
+    ]);
+    let server = server.await;
+    let url = server.url().replace("anyqueue@", "worker@");
+    let config = |schema| PostgresConfig::from_url(&format!("{url}&schema={schema}")).unwrap();
+    prepare(&config("jobs")).await.unwrap();
+    refused(
+        prepare(&config("other")).await,
+        ErrorKind::Denied,
+        "may not do it",
+    );
+}
+
+#[tokio::test]
+async fn a_database_in_another_encoding_is_refused() {
+    let server = server(&["CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'"]);
+    let server = server.await;
+    let url = server.url().replace("/postgres", "/latin");
+    let config = PostgresConfig::from_url(&url).unwrap();
+    refused(
+        prepare(&config).await,
+        ErrorKind::InvalidInput,
+        "ENCODING 'UTF8'",
+    );
+}
+
+#[tokio::test]
+async fn all_tables_can_be_published() {
+    let server = server(&["CREATE PUBLICATION everything FOR ALL TABLES"]).await;
+    let backend = PostgresBackend::connect(&server.url()).unwrap();
+    backend.prepare().await.unwrap();
+    backend.enqueue(&jobs(2)).await.unwrap();
+    let short = request(2, Duration::from_millis(1));
+    assert_eq!(backend.claim(&short).await.unwrap().len(), 2);
+    let mut limits = MaintainLimits::default();
+    limits.retention.completed = Duration::ZERO;
+    backend.maintain(&limits).await.unwrap();
+    let claimed = claim(&*backend, 1).await;
+    backend.settle(&complete(&claimed)).await.unwrap();
+    backend.maintain(&limits).await.unwrap();
+    assert_eq!(common::counts(&*backend).await.total(), 1);
 }
 
 /// As behind a pooler in transaction mode: nothing is kept on a connection.

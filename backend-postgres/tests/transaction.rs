@@ -4,11 +4,13 @@ mod common;
 
 use anyqueue_conformance_tests::faults::servers::PgBouncer;
 use anyqueue_core::{
-    Backend as _, Enqueued, ErrorKind, QueueName, Settled, State, Unique, UniqueKey, UniquePolicy,
-    WaitRequest, WorkerId,
+    Backend as _, Enqueued, ErrorKind, Holding, MaintainLimits, QueueName, Settled, State, Unique,
+    UniqueKey, UniquePolicy, WaitRequest, WorkerId,
 };
 use anyqueue_postgres::Pooler;
-use anyqueue_postgres::sqlx::{Connection as _, PgConnection, Row as _, query, raw_sql};
+use anyqueue_postgres::sqlx::{
+    Connection as _, PgConnection, Row as _, query, query_scalar, raw_sql,
+};
 use common::{HANG, Place, claim, complete, connection_string, count, created, jobs, result};
 
 async fn application(place: &Place) -> PgConnection {
@@ -213,6 +215,21 @@ async fn a_job_committed_late_is_claimed_in_its_place() {
 }
 
 #[tokio::test]
+async fn a_transaction_may_enqueue_into_very_many_queues() {
+    let place = Place::new();
+    let (backend, mut conn) = (place.store().await, application(&place).await);
+    let mut new = jobs(1_000);
+    for (number, job) in new.iter_mut().enumerate() {
+        job.queue = QueueName::new(format!("queue-{number}")).unwrap();
+    }
+    let mut tx = conn.begin().await.unwrap();
+    let answers = place.config.schema.enqueue_in(&mut tx, &new).await.unwrap();
+    assert_eq!(answers, created(&new));
+    tx.commit().await.unwrap();
+    assert_eq!(backend.queues().await.unwrap().len(), new.len());
+}
+
+#[tokio::test]
 async fn a_store_that_is_not_prepared_is_refused() {
     let place = Place::new();
     let mut conn = application(&place).await;
@@ -272,6 +289,46 @@ async fn a_job_completes_with_its_handler_s_own_writes() {
         .await
         .unwrap();
     assert_eq!(again, Settled::Accepted);
+}
+
+#[tokio::test]
+async fn an_open_completion_holds_up_no_heartbeat() {
+    let place = Place::new();
+    let (backend, mut conn) = (place.store().await, application(&place).await);
+    backend.enqueue(&jobs(3)).await.unwrap();
+    let lease = std::time::Duration::from_millis(500);
+    let claimed = backend.claim(&common::request(3, lease)).await.unwrap();
+    let tokens: Vec<_> = claimed.iter().map(|job| job.token).collect();
+    let mut tx = conn.begin().await.unwrap();
+    let schema = &place.config.schema;
+    for token in &tokens[..2] {
+        schema
+            .complete_in(&mut tx, *token, &result())
+            .await
+            .unwrap();
+    }
+    // Neither waits for the transaction, which ends later than any call.
+    let beat = backend.heartbeat(&tokens, common::LONG).await.unwrap();
+    assert_eq!(beat, [Holding::Held; 3]);
+    let record = backend.get(&[tokens[2].id]).await.unwrap().remove(0);
+    let until = record.unwrap().lease_until.unwrap();
+    assert!(until > claimed[2].lease_until, "its lease is extended");
+    // Those of the others do not end while it is open.
+    let mut clock = place.connection().await;
+    let over = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8";
+    while query_scalar::<_, i64>(over)
+        .fetch_one(&mut clock)
+        .await
+        .unwrap()
+        <= claimed[0].lease_until.as_micros()
+    {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let limits = MaintainLimits::default();
+    assert_eq!(backend.maintain(&limits).await.unwrap().expired, 0);
+    tx.rollback().await.unwrap();
+    let beat = backend.heartbeat(&tokens, common::LONG).await.unwrap();
+    assert_eq!(beat, [Holding::Held; 3]);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 -- Ends waiting jobs as cancelled and flags running ones. Each row is locked first and
 -- read as it is then, so that a claim at the same moment comes before or after. By
--- primary key, in the order of ids.
+-- primary key, in the order of ids; then keys, in the order of enqueues.
 WITH t AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now),
 found AS MATERIALIZED (
     SELECT j.* FROM unnest($1::uuid[]) AS u (id) JOIN {s}.live AS j ON j.id = u.id
@@ -20,10 +20,13 @@ kept AS (
            settled_kind, flagged, snooze_reason
     FROM found, t WHERE state < 2
 ),
+key AS MATERIALIZED (
+    SELECT k.queue, k.key FROM found JOIN {s}.bodies AS b ON b.id = found.id
+    JOIN {s}.keys AS k ON k.queue = b.queue AND k.key = b.unique_key AND k.id = found.id
+    WHERE found.keyed AND found.state < 2 ORDER BY k.queue, k.key FOR UPDATE OF k
+),
 freed AS (
-    DELETE FROM {s}.keys AS k USING found, {s}.bodies AS b
-    WHERE found.keyed AND found.state < 2 AND b.id = found.id
-      AND k.queue = b.queue AND k.key = b.unique_key AND k.id = found.id
+    DELETE FROM {s}.keys AS k USING key WHERE k.queue = key.queue AND k.key = key.key
 ),
 ended_now AS (
     INSERT INTO {s}.ended (finished_at, state, ids)

@@ -1,7 +1,7 @@
 -- Ends jobs that their tokens hold as completed or failed, which needs no look at the
 -- job first: `DELETE` takes the row as it is now, whatever a heartbeat or a cancel has
 -- changed meanwhile. One statement: all of it or nothing. By primary key, each job
--- once, sorted by id.
+-- once, sorted by id. Keys are locked in the order of enqueues.
 WITH t AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now),
 gone AS (
     DELETE FROM {s}.live AS j
@@ -27,10 +27,13 @@ trimmed AS (
         SELECT o.counter FROM {s}.errors AS o WHERE o.id = gone.id
         ORDER BY o.counter DESC OFFSET 9 LIMIT 1)
 ),
+key AS MATERIALIZED (
+    SELECT k.queue, k.key FROM gone JOIN {s}.bodies AS b ON b.id = gone.id
+    JOIN {s}.keys AS k ON k.queue = b.queue AND k.key = b.unique_key AND k.id = gone.id
+    WHERE gone.keyed ORDER BY k.queue, k.key FOR UPDATE OF k
+),
 freed AS (
-    DELETE FROM {s}.keys AS k USING gone, {s}.bodies AS b
-    WHERE gone.keyed AND b.id = gone.id
-      AND k.queue = b.queue AND k.key = b.unique_key AND k.id = gone.id
+    DELETE FROM {s}.keys AS k USING key WHERE k.queue = key.queue AND k.key = key.key
 ),
 ended_now AS (
     INSERT INTO {s}.ended (finished_at, state, ids)

@@ -2,11 +2,14 @@
 -- left `failed`, the others wait again in their place. Served by the index `held_look`,
 -- and by primary key for the jobs that a row of `held` names ($4: how far ahead to look
 -- for rows whose jobs are all gone). Jobs that are locked are being settled, extended or
--- ended by another call: they and their row are left to the next look. A row whose jobs'
--- leases were extended moves on to the end of the first of them. LATERAL and LIMIT have
--- each job looked up by its id, and what is locked is found again by its place: a join
--- by id may be a hash join, which reads the first entry of the primary key to see whether
--- there is one, and behind a pinned horizon that is past all dead ones.
+-- ended by another call: they and their row are left to the next look. So are those that
+-- another call changed between this one's snapshot and its lock: what is locked then is
+-- the new version, and a write by its place would not see it. A row whose jobs' leases
+-- were extended moves on to the end of the first of them. LATERAL and LIMIT have each job
+-- looked up by its id, and what is locked is found again by its place: a join by id may be
+-- a hash join, which reads the first entry of the primary key to see whether there is one,
+-- and behind a pinned horizon that is past all dead ones. Keys are locked in the order of
+-- enqueues.
 WITH t AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now),
 due AS MATERIALIZED (
     SELECT h.ctid AS place, h.look_at, h.worker, h.ids FROM {s}.held AS h
@@ -14,9 +17,9 @@ due AS MATERIALIZED (
     ORDER BY h.look_at LIMIT 100 FOR UPDATE SKIP LOCKED
 ),
 running AS MATERIALIZED (
-    SELECT due.place, due.look_at, j.id
+    SELECT due.place, due.look_at, j.id, j.row
     FROM due CROSS JOIN LATERAL unnest(due.ids) AS u (id) CROSS JOIN LATERAL (
-        SELECT l.id FROM {s}.live AS l
+        SELECT l.id, l.ctid AS row FROM {s}.live AS l
         WHERE l.id = u.id AND l.state = 2 AND l.look_at = due.look_at LIMIT 1
     ) AS j
 ),
@@ -26,6 +29,7 @@ locked AS MATERIALIZED (
         WHERE l.id = running.id AND l.state = 2 AND l.look_at = running.look_at
         LIMIT 1 FOR UPDATE SKIP LOCKED
     ) AS j
+    WHERE j.row = running.row
 ),
 over AS MATERIALIZED (
     SELECT locked.*, CASE WHEN flagged THEN 5 WHEN attempt >= max_attempts THEN 4
@@ -88,10 +92,13 @@ trimmed AS (
         SELECT o.counter FROM {s}.errors AS o WHERE o.id = over.id
         ORDER BY o.counter DESC OFFSET 9 LIMIT 1)
 ),
+key AS MATERIALIZED (
+    SELECT k.queue, k.key FROM over JOIN {s}.bodies AS b ON b.id = over.id
+    JOIN {s}.keys AS k ON k.queue = b.queue AND k.key = b.unique_key AND k.id = over.id
+    WHERE over.keyed AND over.next <> 1 ORDER BY k.queue, k.key FOR UPDATE OF k
+),
 freed AS (
-    DELETE FROM {s}.keys AS k USING over, {s}.bodies AS b
-    WHERE over.keyed AND over.next <> 1 AND b.id = over.id
-      AND k.queue = b.queue AND k.key = b.unique_key AND k.id = over.id
+    DELETE FROM {s}.keys AS k USING key WHERE k.queue = key.queue AND k.key = key.key
 ),
 counted AS (
     INSERT INTO {s}.deltas (queue, ready, running, failed, cancelled)

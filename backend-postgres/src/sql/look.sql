@@ -1,7 +1,8 @@
 -- What raises the floors of claims (floors.rs explains): the clock; the moment before
 -- which every job that was to be stored is stored, which is when the eldest transaction
 -- that may be changing `live` began (it holds that lock since before it read the clock);
--- the first waiting job of each line and the first row of `held`, from their floors on.
+-- the first waiting job of each line and the first row of `held`, from their floors on;
+-- when the server began, or its processes did after one of them crashed.
 -- A transaction whose beginning may not be seen counts as being there for ever.
 SELECT t.now, least(t.now, (
            SELECT min(coalesce((extract(epoch FROM a.xact_start) * 1000000)::int8, 0))
@@ -17,6 +18,9 @@ SELECT t.now, least(t.now, (
            SELECT w.due_at FROM {s}.live AS w
            WHERE w.state < 2 AND w.line = u.line AND w.due_at >= u.floor
            ORDER BY w.line, w.due_at LIMIT 1
-       )
+       ), (extract(epoch FROM greatest(pg_postmaster_start_time(), (
+           SELECT max(a.backend_start) FROM pg_catalog.pg_stat_activity AS a
+           WHERE a.backend_type = 'checkpointer'
+       ))) * 1000000)::int8
 FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now) AS t
 LEFT JOIN unnest($1::int4[], $2::int8[]) AS u (line, floor) ON true

@@ -1,6 +1,7 @@
 -- Settles jobs that their tokens hold, with any outcome. What becomes of a job depends
 -- on its flag, so its row is locked first and read as it is then. One statement: all
--- of it or nothing. By primary key, each job once, locked in the order of ids.
+-- of it or nothing. By primary key, each job once, locked in the order of ids; then keys,
+-- in the order of enqueues.
 WITH t AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now),
 new AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::int8[], $3::int2[], $4::text[], $5::int8[])
@@ -46,10 +47,13 @@ trimmed AS (
         SELECT o.counter FROM {s}.errors AS o WHERE o.id = held.id
         ORDER BY o.counter DESC OFFSET 9 LIMIT 1)
 ),
+key AS MATERIALIZED (
+    SELECT k.queue, k.key FROM held JOIN {s}.bodies AS b ON b.id = held.id
+    JOIN {s}.keys AS k ON k.queue = b.queue AND k.key = b.unique_key AND k.id = held.id
+    WHERE held.keyed AND held.next > 2 ORDER BY k.queue, k.key FOR UPDATE OF k
+),
 freed AS (
-    DELETE FROM {s}.keys AS k USING held, {s}.bodies AS b
-    WHERE held.keyed AND held.next > 2 AND b.id = held.id
-      AND k.queue = b.queue AND k.key = b.unique_key AND k.id = held.id
+    DELETE FROM {s}.keys AS k USING key WHERE k.queue = key.queue AND k.key = key.key
 ),
 ended_now AS (
     INSERT INTO {s}.ended (finished_at, state, ids)
