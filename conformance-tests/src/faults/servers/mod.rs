@@ -96,6 +96,10 @@ fn kill(child: &mut Option<Child>) {
     // Stopped, it starts no more, and keeps those it has: a dead one's belong
     // to another parent.
     signal(child.id(), Signal::STOP);
+    // It may be in the middle of starting one, which would be missed.
+    while runs(child.id()) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     let started = children(child.id());
     let _ = child.kill();
     // Some end by themselves meanwhile.
@@ -111,18 +115,25 @@ fn signal(process: u32, signal: Signal) {
     }
 }
 
+/// The state of a process and its parent.
+fn state(process: u32) -> Option<(String, u32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // pid (name) state parent …
+    let mut rest = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((rest.next()?.to_owned(), rest.next()?.parse().ok()?))
+}
+
+/// Whether a process is neither stopped nor gone.
+fn runs(process: u32) -> bool {
+    state(process).is_some_and(|(state, _)| !["T", "t", "Z", "X"].contains(&state.as_str()))
+}
+
 /// The processes whose parent this is.
 fn children(parent: u32) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    ids.filter(|id| {
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-        // pid (name) state parent …
-        let rest = stat.rsplit_once(')').map(|(_, rest)| rest);
-        let of = rest.and_then(|rest| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
-        of == Some(parent)
-    })
-    .collect()
+    ids.filter(|id| state(*id).is_some_and(|(_, of)| of == parent))
+        .collect()
 }
 
 /// What became of a server that was started.
