@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind, Operation};
@@ -30,7 +31,17 @@ struct Shared<I, A> {
 
 struct Queue<I, A> {
     waiting: VecDeque<(I, oneshot::Sender<Reply<I, A>>)>,
-    flushing: bool,
+    flusher: Option<Flusher>,
+    /// How many tasks have flushed.
+    turns: u64,
+}
+
+/// The one task that flushes.
+struct Flusher {
+    turn: u64,
+    /// Its runtime, where it has answered all and waits for more. Nobody may
+    /// drive that one any more: calls of another runtime take the turn from it.
+    lingers: Option<tokio::runtime::Id>,
 }
 
 /// What becomes of an item.
@@ -51,7 +62,8 @@ impl<I: Send + 'static, A: Send + 'static> Batcher<I, A> {
     ) -> Self {
         let queue = Queue {
             waiting: VecDeque::new(),
-            flushing: false,
+            flusher: None,
+            turns: 0,
         };
         let shared = Shared {
             queue: Mutex::new(queue),
@@ -70,18 +82,17 @@ impl<I: Send + 'static, A: Send + 'static> Batcher<I, A> {
     pub(crate) async fn submit(&self, mut item: I) -> Answer<A> {
         loop {
             let (reply, replied) = oneshot::channel();
-            let idle = {
+            let turn = {
                 let mut queue = self.shared.lock();
                 queue.waiting.push_back((item, reply));
-                !std::mem::replace(&mut queue.flushing, true)
+                queue.next_turn(Handle::current().id())
             };
-            if idle {
+            let idle = turn.is_some();
+            if let Some(turn) = turn {
                 // A task of its own: a caller that drops its future must not
                 // take the others' batch with it.
-                tokio::spawn(drain(Flushing {
-                    shared: Arc::clone(&self.shared),
-                    ended: false,
-                }));
+                let shared = Arc::clone(&self.shared);
+                tokio::spawn(drain(Flushing { shared, turn }));
             }
             match replied.await {
                 Ok(Reply::Answer(answer)) => return answer,
@@ -107,6 +118,24 @@ impl<I: Send + 'static, A: Send + 'static> Batcher<I, A> {
     }
 }
 
+impl<I, A> Queue<I, A> {
+    /// A turn, where a caller on this runtime has to begin one.
+    fn next_turn(&mut self, here: tokio::runtime::Id) -> Option<u64> {
+        let busy = |flusher: &Flusher| flusher.lingers.is_none_or(|there| there == here);
+        if self.flusher.as_ref().is_some_and(busy) {
+            return None;
+        }
+        self.turns += 1;
+        let (turn, lingers) = (self.turns, None);
+        self.flusher = Some(Flusher { turn, lingers });
+        Some(turn)
+    }
+
+    fn flusher_of(&mut self, turn: u64) -> Option<&mut Flusher> {
+        self.flusher.as_mut().filter(|flusher| flusher.turn == turn)
+    }
+}
+
 impl<I, A> Shared<I, A> {
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue<I, A>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -118,17 +147,16 @@ impl<I, A> Shared<I, A> {
 /// first of them starts a new one.
 struct Flushing<I, A> {
     shared: Arc<Shared<I, A>>,
-    /// It has said that it flushes no more; another task may by now.
-    ended: bool,
+    turn: u64,
 }
 
 impl<I, A> Drop for Flushing<I, A> {
     fn drop(&mut self) {
-        if self.ended {
+        let mut queue = self.shared.lock();
+        if queue.flusher_of(self.turn).is_none() {
             return;
         }
-        let mut queue = self.shared.lock();
-        queue.flushing = false;
+        queue.flusher = None;
         for (item, reply) in queue.waiting.drain(..) {
             // Who is gone needs nothing back.
             let _ = reply.send(Reply::Back(item));
@@ -136,32 +164,38 @@ impl<I, A> Drop for Flushing<I, A> {
     }
 }
 
-async fn drain<I, A>(mut flushing: Flushing<I, A>) {
-    let shared = Arc::clone(&flushing.shared);
+async fn drain<I, A>(flushing: Flushing<I, A>) {
+    let shared = &flushing.shared;
     loop {
-        // Who was answered often asks again at once: then the next batch holds
-        // all callers, where without this it would hold those of the other half.
-        tokio::task::yield_now().await;
         let (items, answers): (Vec<I>, Vec<_>) = {
             let mut queue = shared.lock();
             let take = queue.waiting.len().min(shared.max);
+            let Some(flusher) = queue.flusher_of(flushing.turn) else {
+                return;
+            };
+            flusher.lingers = None;
+            if take == 0 {
+                queue.flusher = None;
+                return;
+            }
             queue.waiting.drain(..take).unzip()
         };
         let results = (shared.flush)(items).await;
-        // Ended before anyone is answered: a runtime that nobody drives after
-        // that holds up no caller of another.
         {
+            // Before anyone is answered: this task may not be polled after that.
             let mut queue = shared.lock();
-            queue.flushing = !queue.waiting.is_empty();
-            flushing.ended = !queue.flushing;
+            let here = queue.waiting.is_empty().then(|| Handle::current().id());
+            if let Some(flusher) = queue.flusher_of(flushing.turn) {
+                flusher.lingers = here;
+            }
         }
         for (answer, result) in answers.into_iter().zip(results) {
             // A caller that is gone needs no answer.
             let _ = answer.send(Reply::Answer(result));
         }
-        if flushing.ended {
-            return;
-        }
+        // Who was answered often asks again at once: then the next batch holds
+        // all callers, where without this it would hold those of the other half.
+        tokio::task::yield_now().await;
     }
 }
 
