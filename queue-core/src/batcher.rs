@@ -80,14 +80,14 @@ impl<I: Send + 'static, A: Send + 'static> Batcher<I, A> {
     /// Adds an item to the next batch and waits for its answer. Dropping the
     /// future does not take the item back.
     pub(crate) async fn submit(&self, mut item: I) -> Answer<A> {
+        let here = Handle::current().id();
         loop {
             let (reply, replied) = oneshot::channel();
             let turn = {
                 let mut queue = self.shared.lock();
                 queue.waiting.push_back((item, reply));
-                queue.next_turn(Handle::current().id())
+                queue.next_turn(here)
             };
-            let idle = turn.is_some();
             if let Some(turn) = turn {
                 // A task of its own: a caller that drops its future must not
                 // take the others' batch with it.
@@ -97,24 +97,21 @@ impl<I: Send + 'static, A: Send + 'static> Batcher<I, A> {
             match replied.await {
                 Ok(Reply::Answer(answer)) => return answer,
                 // Our own runtime took no task any more.
-                Ok(Reply::Back(_)) if idle => {
+                Ok(Reply::Back(_)) if turn.is_some() => {
                     let message = "the runtime that was to carry the call has stopped";
-                    let (operation, backend) = (self.operation, self.backend);
-                    return Err(Error::new(
-                        ErrorKind::Unavailable,
-                        operation,
-                        backend,
-                        message,
-                    ));
+                    return Err(self.stopped(ErrorKind::Unavailable, message));
                 }
                 Ok(Reply::Back(unsent)) => item = unsent,
                 Err(_) => {
                     let message = "the runtime that carried the call has stopped";
-                    let (operation, backend) = (self.operation, self.backend);
-                    return Err(Error::new(ErrorKind::Unknown, operation, backend, message));
+                    return Err(self.stopped(ErrorKind::Unknown, message));
                 }
             }
         }
+    }
+
+    fn stopped(&self, kind: ErrorKind, message: &str) -> Error {
+        Error::new(kind, self.operation, self.backend, message)
     }
 }
 
@@ -166,6 +163,7 @@ impl<I, A> Drop for Flushing<I, A> {
 
 async fn drain<I, A>(flushing: Flushing<I, A>) {
     let shared = &flushing.shared;
+    let here = Handle::current().id();
     loop {
         let (items, answers): (Vec<I>, Vec<_>) = {
             let mut queue = shared.lock();
@@ -184,9 +182,9 @@ async fn drain<I, A>(flushing: Flushing<I, A>) {
         {
             // Before anyone is answered: this task may not be polled after that.
             let mut queue = shared.lock();
-            let here = queue.waiting.is_empty().then(|| Handle::current().id());
+            let lingers = queue.waiting.is_empty().then_some(here);
             if let Some(flusher) = queue.flusher_of(flushing.turn) {
-                flusher.lingers = here;
+                flusher.lingers = lingers;
             }
         }
         for (answer, result) in answers.into_iter().zip(results) {
@@ -218,20 +216,17 @@ where
     if items.len() == 1 || error.kind().is_transient() {
         return items.iter().map(|_| Err(error.duplicate())).collect();
     }
-    let mut answers = Vec::with_capacity(items.len());
-    // The store failed in passing meanwhile: not asked again for each item.
-    let mut lost: Option<Error> = None;
+    let mut answers: Vec<Result<A, Error>> = Vec::with_capacity(items.len());
     for item in items.iter() {
-        if let Some(lost) = &lost {
-            answers.push(Err(lost.duplicate()));
+        // The store fails in passing by now: not asked again for each item.
+        if let Some(Err(lost)) = answers.last()
+            && lost.kind().is_transient()
+        {
+            let lost = lost.duplicate();
+            answers.push(Err(lost));
             continue;
         }
         let alone = call(Arc::from([item.clone()])).await;
-        if let Err(error) = &alone
-            && error.kind().is_transient()
-        {
-            lost = Some(error.duplicate());
-        }
         answers.push(alone.and_then(|answers| {
             let answer = answers.into_iter().next();
             answer.ok_or_else(|| error.duplicate())

@@ -48,13 +48,18 @@ impl Payload {
     }
 
     fn within(text: String, limit: usize) -> Result<Self, PayloadError> {
-        if text.len() > limit {
-            return Err(PayloadError::TooLarge {
-                bytes: text.len(),
-                limit,
-            });
+        let payload = Self(text.into());
+        payload.check_size(limit)?;
+        Ok(payload)
+    }
+
+    /// Refuses text longer than `limit`.
+    pub(crate) fn check_size(&self, limit: usize) -> Result<(), PayloadError> {
+        let bytes = self.0.len();
+        match bytes > limit {
+            true => Err(PayloadError::TooLarge { bytes, limit }),
+            false => Ok(()),
         }
-        Ok(Self(text.into()))
     }
 
     /// The JSON text.

@@ -56,23 +56,22 @@ impl Client {
     /// What [`Backend::prepare`] ends with; [`ErrorKind::TooWeak`] where the
     /// live settings are weaker than required.
     pub async fn new(backend: Arc<dyn Backend>, options: ClientOptions) -> Result<Self, Error> {
+        let name = backend.name();
+        let refused = |kind, message: String| {
+            let error = Error::new(kind, Operation::Connect, name, message);
+            Err(error)
+        };
         match options.preparation {
             Preparation::Run => repeat(|| backend.prepare()).await?,
             Preparation::Skip if options.require_durability.is_some() => {
                 let message = "the durability is read where the store is prepared; require none, \
                                or let this process prepare it: of a store that is prepared it only \
                                reads";
-                let (operation, name) = (Operation::Connect, backend.name());
-                return Err(Error::new(
-                    ErrorKind::InvalidInput,
-                    operation,
-                    name,
-                    message,
-                ));
+                return refused(ErrorKind::InvalidInput, message.to_owned());
             }
             Preparation::Skip => {}
         }
-        let (name, offered) = (backend.name(), backend.capabilities().durability());
+        let offered = backend.capabilities().durability();
         if let Some(required) = options.require_durability
             && offered < required
         {
@@ -81,12 +80,7 @@ impl Client {
                  acknowledged write has durability {offered}; change the store's settings or the \
                  requirement"
             );
-            return Err(Error::new(
-                ErrorKind::TooWeak,
-                Operation::Connect,
-                name,
-                message,
-            ));
+            return refused(ErrorKind::TooWeak, message);
         }
         let enqueues = Batcher::new(Operation::Enqueue, name, MAX_BATCH, {
             let backend = Arc::clone(&backend);
@@ -310,12 +304,8 @@ impl Client {
             let message = "the id was made for another queue; make it with JobId::new";
             return Err(self.invalid(Operation::Enqueue, message));
         }
-        let (bytes, most) = (job.payload.as_str().len(), self.options().payload_limit);
-        if bytes > most {
-            let message = format!("the payload has {bytes} bytes, the limit is {most}");
-            return Err(self.invalid(Operation::Enqueue, message));
-        }
-        Ok(())
+        let sized = job.payload.check_size(self.options().payload_limit);
+        sized.map_err(|error| self.invalid(Operation::Enqueue, error))
     }
 
     fn need(&self, capability: Capability, operation: Operation) -> Result<(), Error> {

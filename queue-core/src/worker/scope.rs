@@ -129,15 +129,20 @@ impl Signal {
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.raised.load(Ordering::Acquire) != 0
+        self.is_raised(Self::CANCEL | Self::LOST)
     }
 
     pub(super) fn is_lost(&self) -> bool {
-        self.raised.load(Ordering::Acquire) & Self::LOST != 0
+        self.is_raised(Self::LOST)
     }
 
     pub(super) fn cancel_was_requested(&self) -> bool {
-        self.raised.load(Ordering::Acquire) & Self::CANCEL != 0
+        self.is_raised(Self::CANCEL)
+    }
+
+    /// Whether one of these is.
+    fn is_raised(&self, bits: u8) -> bool {
+        self.raised.load(Ordering::Acquire) & bits != 0
     }
 
     pub(crate) async fn cancelled(&self) {
@@ -152,7 +157,7 @@ impl Signal {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
-            if self.raised.load(Ordering::Acquire) & bits != 0 {
+            if self.is_raised(bits) {
                 return;
             }
             changed.await;

@@ -193,10 +193,7 @@ async fn supervise(engine: Arc<Engine>) {
     }
     slot::release_parked(&engine);
     engine.settling.close();
-    if tokio::time::timeout_at(end.max(Instant::now()), settling)
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout_at(end, settling).await.is_err() {
         let jobs = engine.held.len();
         tracing::error!(worker = %engine.settings.id, jobs, "shut down without settling");
     }
