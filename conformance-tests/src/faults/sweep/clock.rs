@@ -88,9 +88,8 @@ async fn both(fixture: &Arc<dyn Fixture>, store: &str, moved: Moved) -> Verdict 
     here.outlive(&lapsed).await?;
 
     let other = Other::start(store, moved).await?;
-    let here_now = Timestamp::host_now();
-    let apart = here_now.since(other.clock).max(other.clock.since(here_now));
-    holds("the other process's clock is moved", apart > SPAN)?;
+    let moved_by = apart(Timestamp::host_now(), other.clock);
+    holds("the other process's clock is moved", moved_by > SPAN)?;
 
     for name in ["held", "later", "now", "lapsed", "their-later"] {
         here.claims_none(name).await?;
@@ -98,7 +97,7 @@ async fn both(fixture: &Arc<dyn Fixture>, store: &str, moved: Moved) -> Verdict 
     let now = here.store_now().await?;
     let near = |what: &str, moment: Option<Timestamp>, expected: Timestamp| {
         let moment = moment.ok_or_else(|| Failure::new(format!("there is no {what}")))?;
-        let apart = moment.since(expected).max(expected.since(moment));
+        let apart = apart(moment, expected);
         holds(&format!("{what} is {apart:?} off"), apart < NEAR)
     };
     let all = here.list_all(&anyqueue_core::Filter::any(), 100).await?;
@@ -131,6 +130,10 @@ async fn both(fixture: &Arc<dyn Fixture>, store: &str, moved: Moved) -> Verdict 
     other.end().await
 }
 
+fn apart(a: Timestamp, b: Timestamp) -> Duration {
+    a.since(b).max(b.since(a))
+}
+
 /// The other process, when it has done its part. It stays with its store until
 /// it is told to end: what it holds may be given up at once when it is gone.
 struct Other {
@@ -142,19 +145,19 @@ struct Other {
 impl Other {
     async fn start(store: &str, moved: Moved) -> Result<Self, Failure> {
         let faketime = faketime().ok_or_else(|| Failure::new("faketime is not installed"))?;
-        let own = std::env::current_exe().map_err(|error| failed(&error))?;
+        let own = std::env::current_exe()?;
         let mut command = Command::new(faketime);
         command.args(["--exclude-monotonic", "-m", "-f", moved.offset()]);
         command.arg(own).env(CHILD, store).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = command.spawn().map_err(|error| failed(&error))?;
+        let mut process = command.spawn()?;
         let said = process.stdout.as_mut();
         let said = said.ok_or_else(|| Failure::new("no output to read"))?;
         let mut line = String::new();
         let mut said = BufReader::new(said);
         let read = tokio::time::timeout(PATIENCE, said.read_line(&mut line)).await;
         let read = read.map_err(|_| Failure::new("the other process does not get ready"))?;
-        read.map_err(|error| failed(&error))?;
+        read?;
         let clock = line.trim().parse().map_err(|_| {
             let wrong = format!("the other process: {}", line.trim());
             Failure::new(wrong)
@@ -167,15 +170,8 @@ impl Other {
         drop(self.process.stdin.take());
         let status = tokio::time::timeout(PATIENCE, self.process.wait()).await;
         let status = status.map_err(|_| Failure::new("the other process does not end"))?;
-        holds(
-            "the other process ends well",
-            status.map_err(|error| failed(&error))?.success(),
-        )
+        holds("the other process ends well", status?.success())
     }
-}
-
-fn failed(error: &std::io::Error) -> Failure {
-    Failure::new(error.to_string())
 }
 
 /// What the process with the moved clock does. It keeps the handle.
