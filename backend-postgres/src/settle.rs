@@ -34,30 +34,35 @@ pub(crate) async fn heartbeat(
     tokens: &[Token],
     lease: Duration,
 ) -> Result<Vec<Holding>, Error> {
-    let operation = Operation::Heartbeat;
-    let mut open = tokens.to_vec();
-    open.sort_unstable_by_key(|token| (token.id, token.counter));
-    open.dedup();
-    let mut held = beat(store, &open, lease).await;
-    for pause in PAUSES {
-        let Ok(known) = &mut held else { break };
-        open.retain(|token| matches!(known.get(token), Some((_, false))));
-        if open.is_empty() {
-            break;
-        }
-        sleep(Duration::from_millis(pause)).await;
-        known.retain(|_, (_, extended)| *extended);
-        match beat(store, &open, lease).await {
-            Ok(again) => known.extend(again),
-            Err(failure) => held = Err(failure.after_part()),
-        }
-    }
-    let held = held.map_err(|failure| failure.into_error(operation))?;
+    let held = extend(store, tokens, lease).await;
+    let held = held.map_err(|failure| failure.into_error(Operation::Heartbeat))?;
     let answer = |token: &Token| {
         held.get(token)
             .map_or(Holding::Stale, |(holding, _)| *holding)
     };
     Ok(tokens.iter().map(answer).collect())
+}
+
+async fn extend(
+    store: &Arc<Store>,
+    tokens: &[Token],
+    lease: Duration,
+) -> Result<HashMap<Token, (Holding, bool)>, Failure> {
+    let mut open = tokens.to_vec();
+    open.sort_unstable_by_key(|token| (token.id, token.counter));
+    open.dedup();
+    let mut held = beat(store, &open, lease).await?;
+    for pause in PAUSES {
+        open.retain(|token| matches!(held.get(token), Some((_, false))));
+        if open.is_empty() {
+            break;
+        }
+        sleep(Duration::from_millis(pause)).await;
+        held.retain(|_, (_, extended)| *extended);
+        let again = beat(store, &open, lease).await;
+        held.extend(again.map_err(Failure::after_part)?);
+    }
+    Ok(held)
 }
 
 /// Which of these tokens hold their jobs, and whether the leases are extended.

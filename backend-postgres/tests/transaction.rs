@@ -201,14 +201,7 @@ async fn a_job_committed_late_is_claimed_in_its_place() {
         .enqueue_in(&mut tx, &early)
         .await
         .unwrap();
-    // Others go through meanwhile, for longer than floors stay behind.
-    let begun = std::time::Instant::now();
-    while begun.elapsed().as_millis() < 2_500 {
-        backend.enqueue(&jobs(5)).await.unwrap();
-        let claimed = claim(&backend, 5).await;
-        assert_eq!(claimed.len(), 5);
-        backend.settle(&complete(&claimed)).await.unwrap();
-    }
+    common::let_others_through(&backend).await;
     backend.enqueue(&jobs(1)).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(claim(&backend, 1).await[0].token.id, early[0].id);

@@ -113,3 +113,14 @@ fn password() -> String {
     let password = user.and_then(|(user, _)| user.split_once(':'));
     password.map_or("", |(_, password)| password).to_owned()
 }
+
+/// Jobs that go through, for longer than floors stay behind.
+pub(crate) async fn let_others_through(backend: &PostgresBackend) {
+    let begun = std::time::Instant::now();
+    while begun.elapsed().as_millis() < 2_500 {
+        backend.enqueue(&jobs(5)).await.unwrap();
+        let claimed = claim(backend, 5).await;
+        assert_eq!(claimed.len(), 5);
+        backend.settle(&complete(&claimed)).await.unwrap();
+    }
+}
