@@ -183,11 +183,11 @@ impl Counter<'_> {
         let _ = self.shared.barrier().await;
         let holder = self.shared.view().fold.holder(ticket);
         match holder {
-            Some(holder) if holder != self.shared.session && Instant::now() < self.strict => {
-                self.later.push(delivery);
-                Ok(false)
-            }
             Some(holder) if holder != self.shared.session => {
+                if Instant::now() < self.strict {
+                    self.later.push(delivery);
+                    return Ok(false);
+                }
                 tracing::info!(%holder, "an instance lost its ticket; it has to answer");
                 let session = holder;
                 self.say(vec![Entry::Challenge { ticket, session }]).await?;
