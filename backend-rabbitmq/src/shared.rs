@@ -455,7 +455,7 @@ impl Shared {
         }
         if effects.challenged.contains(&self.session) {
             // Any message will do as a sign of life.
-            let _ = self.append(Some(Entry::Alive), Urgency::First);
+            drop(self.insist(Item::new(Some(Entry::Alive))));
         }
     }
 

@@ -31,7 +31,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use uuid::Uuid;
 
 use crate::error::Failure;
-use crate::outbox::Urgency;
+use crate::item::Item;
 use crate::roots::ended;
 use crate::shared::Shared;
 use crate::topology::{Queue, declare, publish, table};
@@ -216,10 +216,9 @@ impl Counter<'_> {
     }
 
     async fn say(&self, entries: Vec<Entry>) -> Result<(), Failure> {
-        let mut answers = Vec::new();
-        for entry in entries {
-            answers.push(self.shared.append(Some(entry), Urgency::First)?);
-        }
+        // Also while calls are refused: the instance is about to be ready.
+        let insist = |entry| self.shared.insist(Item::new(Some(entry)));
+        let answers: Vec<_> = entries.into_iter().map(insist).collect();
         for answer in answers {
             answer.await.map_err(|_| ended())??;
         }

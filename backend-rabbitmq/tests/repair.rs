@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         a_ticket_that_nobody_holds_is_put_away,
         a_holder_that_lives_keeps_its_jobs_when_its_ticket_goes_to_another,
         a_holder_whose_connection_fails_for_a_moment_keeps_its_jobs,
+        an_instance_that_was_away_for_long_is_back_with_one_connection,
         tickets_are_renewed,
         ledgers_end_and_go_on_for_all_alike,
         an_instance_that_was_away_while_its_ledger_was_deleted_starts_from_a_snapshot,
@@ -254,6 +255,38 @@ async fn a_holder_whose_connection_fails_for_a_moment_keeps_its_jobs() {
     );
     assert_eq!(settle(&holder, claimed.token).await, Settled::Accepted);
     drop((holder, other));
+    remove(&prefix).await;
+}
+
+/// What is done on a new connection before the instance is ready (its ticket) is
+/// not refused as calls are; or connection after connection is given up.
+async fn an_instance_that_was_away_for_long_is_back_with_one_connection() {
+    let prefix = fresh("away");
+    let (proxy, store) = behind(&prefix).await;
+    assert!(store.claim(&claim_of(1, LONG)).await.unwrap().is_empty());
+    let other = open(&config(&prefix)).await;
+    for round in 1..=4 {
+        proxy.refuse();
+        proxy.cut();
+        // Until then they wait for a connection.
+        eventually("calls are refused", async || store.counts().await.err()).await;
+        // To be read before it is ready, while it has a ticket soon.
+        for _ in 0..16 {
+            let mut large = job();
+            large.queue = QueueName::new("large").unwrap();
+            let text = format!("\"{}\"", "x".repeat(900_000));
+            large.payload = anyqueue_core::Payload::parse(text, 1 << 20).unwrap();
+            other.enqueue(&[large]).await.unwrap();
+        }
+        let before = proxy.accepted();
+        proxy.pass();
+        let id = put(&store).await;
+        assert_eq!(proxy.accepted() - before, 1, "round {round}");
+        let taken = take(&store, LONG).await;
+        assert_eq!(taken.token.id, id);
+        assert_eq!(settle(&store, taken.token).await, Settled::Accepted);
+    }
+    drop((store, other));
     remove(&prefix).await;
 }
 
