@@ -47,6 +47,10 @@
 //! list entry and the entry by id that lists walk along. What is cancelled
 //! there is dropped when the list comes to it.
 //!
+//! While a slot of a Cluster moves key by key to another node, calls for its
+//! queues are refused before they change anything (`Unavailable`, after some
+//! seconds of trying), and go on where it has moved.
+//!
 //! A ticket in a queue's wake list says that there may be work; there is one
 //! at most. A process in which someone waits has a connection a queue (for 16
 //! queues; others are looked at every 250 ms) that moves the ticket to an inbox

@@ -44,7 +44,13 @@ impl RedisBackend {
             all.extend(arguments.iter().map(Vec::as_slice));
             // In full: inside `MULTI` it is too late to learn that the server
             // does not know the SHA-1.
-            calls.push(ENQUEUE.in_full(&[self.store.key(shard, "m").as_bytes()], &all));
+            let key = self.store.key(shard, "m");
+            let never = self.store.connections.key_that_never_is(&[key.as_bytes()]);
+            let keys: Vec<&[u8]> = [key.as_bytes()]
+                .into_iter()
+                .chain(never.as_deref())
+                .collect();
+            calls.push(ENQUEUE.in_full(&keys, &all));
         }
         for call in calls {
             pipeline.add_command(call).ignore();

@@ -4,7 +4,8 @@
 -- as one MULTI/EXEC; there is no rollback, so a script checks before it writes
 -- and its writes cannot fail (the shebang's flags settle OOM up front).
 -- Cluster: KEYS[1] is the shard's `m`; every other key is it with another last
--- part, so all share its hash tag and slot.
+-- part, so all share its hash tag and slot. The last of KEYS is one that is never
+-- there: no script begins while its slot is on its way to another node.
 --
 --   m          hash    seq, reg, last; q<name> = number, n<number> = name,
 --                      p<number> = paused, c<number>:<state> = count

@@ -1,10 +1,12 @@
 //! A Cluster's nodes, and URLs that take them or one server for the other.
 
 use anyqueue_conformance_tests::faults::servers::RedisCluster;
-use anyqueue_core::{Backend, ErrorKind, NewJob, QueueName};
+use anyqueue_core::{
+    Backend, ClaimRequest, Error, ErrorKind, NewJob, QueueName, Settled, State, WorkerId,
+};
 use anyqueue_redis::RedisBackend;
 
-use super::{job, open, refusal};
+use super::{LONG, claim, complete, job, open, queue, refusal};
 use crate::common::Server;
 
 /// Jobs of so many queues that no node has the slots of all.
@@ -66,4 +68,67 @@ pub(crate) async fn any_one_node_leads_to_all() {
         assert_eq!(answers.len(), jobs.len());
         assert_eq!(backend.counts().await.expect("counts").len(), jobs.len());
     }
+}
+
+/// A server that has some keys of a script and not others would stop it midway.
+pub(crate) async fn nothing_is_done_by_halves_while_a_slot_moves() {
+    let cluster = RedisCluster::start().await.expect("a Cluster");
+    let backend = open(&cluster.url()).await;
+    let key = RedisBackend::hash_tag(&queue());
+    let first: Vec<NewJob> = (0..50).map(|_| job()).collect();
+    backend.enqueue(&first).await.expect("an enqueue");
+    let mut acknowledged: Vec<_> = first.iter().map(|job| job.id).collect();
+    let mut held = claim(&backend, 10, LONG).await;
+    let request = ClaimRequest {
+        queues: vec![queue()],
+        limit: 1,
+        lease: LONG,
+        worker: WorkerId::new("worker").expect("a name"),
+    };
+    let refused = |error: Error| {
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    };
+    let moved = cluster.move_slot(&key, async || {
+        let one = [job()];
+        let done = held.pop().map(|job| (complete(job.token), job));
+        let done: Vec<_> = done.into_iter().collect();
+        let settlements: Vec<_> = done
+            .iter()
+            .map(|(settlement, _)| settlement.clone())
+            .collect();
+        // Each is refused after some seconds.
+        let (enqueued, claimed, settled) = tokio::join!(
+            backend.enqueue(&one),
+            backend.claim(&request),
+            backend.settle(&settlements),
+        );
+        match enqueued {
+            Ok(_) => acknowledged.push(one[0].id),
+            Err(error) => refused(error),
+        }
+        match settled {
+            Ok(settled) => assert!(settled.iter().all(|one| *one == Settled::Accepted)),
+            Err(error) => {
+                refused(error);
+                held.extend(done.into_iter().map(|(_, job)| job));
+            }
+        }
+        match claimed {
+            Ok(claimed) => held.extend(claimed),
+            Err(error) => refused(error),
+        }
+    });
+    moved.await.expect("the slot moves");
+    // Its new node is asked.
+    held.extend(claim(&backend, 1_000, LONG).await);
+    let settlements: Vec<_> = held.iter().map(|job| complete(job.token)).collect();
+    let settled = backend.settle(&settlements).await.expect("answers");
+    assert!(settled.iter().all(|settled| *settled == Settled::Accepted));
+    let records = backend.get(&acknowledged).await.expect("records");
+    for record in records {
+        assert_eq!(record.expect("it is there").state, State::Completed);
+    }
+    let counts = backend.counts().await.expect("counts")[0].counts;
+    assert_eq!(counts.total(), acknowledged.len() as u64);
+    assert_eq!(counts.get(State::Completed), counts.total());
 }

@@ -170,6 +170,47 @@ impl RedisCluster {
         Ok(true)
     }
 
+    /// Moves the slot of a key to the next node, key by key as `redis-cli
+    /// --cluster reshard` does, with `between` at each step: from before the first
+    /// key has gone until after the last one has, while the slot still is on its
+    /// way.
+    ///
+    /// # Errors
+    /// Where a node refuses a step, or has no key in that slot.
+    pub async fn move_slot(&self, key: &str, mut between: impl AsyncFnMut()) -> io::Result<()> {
+        let slot = self.nodes[0].control(&["CLUSTER", "KEYSLOT", key])?;
+        let slot = slot.trim();
+        let keys_on = |node: &Redis| -> io::Result<Vec<String>> {
+            let keys = node.control(&["CLUSTER", "GETKEYSINSLOT", slot, "1000"])?;
+            let keys = keys.lines().filter(|key| !key.is_empty());
+            Ok(keys.map(str::to_owned).collect())
+        };
+        let id = |node: &Redis| node.control(&["CLUSTER", "MYID"]);
+        let mut owner = None;
+        for (at, node) in self.nodes.iter().enumerate() {
+            owner = owner.or((!keys_on(node)?.is_empty()).then_some(at));
+        }
+        let owner = owner.ok_or_else(|| io::Error::other("no key is in that slot"))?;
+        let (from, to) = (
+            &self.nodes[owner],
+            &self.nodes[(owner + 1) % self.nodes.len()],
+        );
+        let (from_id, to_id, port) = (id(from)?, id(to)?, to.port.to_string());
+        let (from_id, to_id) = (from_id.trim(), to_id.trim());
+        to.control(&["CLUSTER", "SETSLOT", slot, "IMPORTING", from_id])?;
+        from.control(&["CLUSTER", "SETSLOT", slot, "MIGRATING", to_id])?;
+        between().await;
+        // Asked anew each time: keys come and go meanwhile.
+        while let Some(key) = keys_on(from)?.pop() {
+            from.control(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"])?;
+            between().await;
+        }
+        for node in [to, from].into_iter().chain(&self.nodes) {
+            node.control(&["CLUSTER", "SETSLOT", slot, "NODE", to_id])?;
+        }
+        Ok(())
+    }
+
     /// Its URL, with all nodes.
     pub fn url(&self) -> String {
         let node = |node: &Redis| format!("127.0.0.1:{}", node.port);
