@@ -43,8 +43,10 @@
 //! - **Processes**: any number of one host, in any mix of versions that knows
 //!   the tables. Their transactions take turns; while others write, a busy
 //!   process leaves gaps for them.
-//! - **Time** is the host's clock, read after the file's lock was taken. In a
-//!   process it never falls: set back, it stands still until it has caught up.
+//! - **Time** is the host's clock, read after the file's lock was taken. Where that
+//!   is set back by up to 5 s, a process's time stands still until it has caught up;
+//!   by more, it goes with it: leases and delays from before end that much later
+//!   (a lease that is extended is as long as was asked).
 //! - **Local file systems** only: the write-ahead log needs memory that all
 //!   processes share. Where it cannot be had, `prepare` refuses.
 //! - **The file is in WAL mode** from `prepare` on, also where it is the
