@@ -19,6 +19,7 @@ pub(crate) async fn maintain(
     store: &Store,
     limits: &MaintainLimits,
 ) -> Result<Maintained, Failure> {
+    store.register_used().await?;
     let mut shards = store.shards().await?;
     if !shards.is_empty() {
         let first = fastrand::usize(..shards.len());

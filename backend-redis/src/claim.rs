@@ -51,7 +51,8 @@ async fn part(
     limit: usize,
     claimed: &mut Vec<ClaimedJob>,
 ) -> Result<(usize, bool), Failure> {
-    let key = store.key(Shard::of_queue(queue), "m");
+    let shard = Shard::of_queue(queue);
+    let key = store.key(shard, "m");
     let (_, inbox) = store.inbox(queue);
     let mut worker = Writer::default();
     worker.text(request.worker.as_str(), 1);
@@ -65,7 +66,7 @@ async fn part(
         &worker.0,
         most.as_bytes(),
     ];
-    let answer = store.connections.script(&CLAIM, &keys, &arguments).await?;
+    let answer = store.run_on(shard, &CLAIM, &keys, &arguments).await?;
     let answer: [Value; 3] = list(answer)?.try_into().map_err(|_| unexpected())?;
     let [more, ends, jobs] = answer;
     let (more, ends) = (int(&more)? != 0, int(&ends)?);

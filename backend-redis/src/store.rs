@@ -1,13 +1,14 @@
 //! [`Store`]: what the handles' methods share: connections, shards, settings.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyqueue_core::{Durability, ErrorKind, JobId, QueueName};
 use futures::{StreamExt, TryStreamExt, stream};
 use redis::Value;
 
-use crate::config::RedisConfig;
+use crate::config::{RedisConfig, Topology};
 use crate::connection::{Connections, bytes, list};
 use crate::error::Failure;
 use crate::script::Script;
@@ -22,6 +23,8 @@ pub(crate) struct Store {
     /// This process's handle among all: 32 digits, in the names of inboxes.
     pub(crate) instance: String,
     durability: AtomicU8,
+    /// On a Cluster: the shards that this handle's calls were for.
+    used: Mutex<BTreeSet<u16>>,
 }
 
 /// The keys of the queues whose names have the same hash: one hash tag, so
@@ -45,6 +48,7 @@ impl Store {
             connections: Connections::new(config),
             instance: uuid::Uuid::now_v7().simple().to_string(),
             durability: AtomicU8::new(0),
+            used: Mutex::default(),
         })
     }
 
@@ -86,9 +90,26 @@ impl Store {
         arguments: &[&[u8]],
     ) -> Result<Value, Failure> {
         let key = self.key(shard, "m");
-        self.connections
-            .script(script, &[key.as_bytes()], arguments)
+        self.run_on(shard, script, &[key.as_bytes()], arguments)
             .await
+    }
+
+    /// The same with these keys, of which the first is the shard's `m`.
+    pub(crate) async fn run_on(
+        &self,
+        shard: Shard,
+        script: &Script,
+        keys: &[&[u8]],
+        arguments: &[&[u8]],
+    ) -> Result<Value, Failure> {
+        if self.connections.config.topology == Topology::Cluster {
+            self.used().insert(shard.0);
+        }
+        self.connections.script(script, keys, arguments).await
+    }
+
+    fn used(&self) -> MutexGuard<'_, BTreeSet<u16>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls a script on a shard that must be known before it holds anything:
@@ -114,6 +135,20 @@ impl Store {
     pub(crate) async fn register(&self, shard: Shard) -> Result<(), Failure> {
         let mut add = redis::cmd("SADD");
         add.arg(self.shards_key()).arg(shard.0);
+        self.connections.command(&add).await?;
+        Ok(())
+    }
+
+    /// Makes known (again) the shards that this handle's calls were for. The list
+    /// of shards is on one node of a Cluster and a shard on another: what one of
+    /// them forgets in a fail-over the other does not know.
+    pub(crate) async fn register_used(&self) -> Result<(), Failure> {
+        let used = self.used().clone();
+        if used.is_empty() {
+            return Ok(());
+        }
+        let mut add = redis::cmd("SADD");
+        add.arg(self.shards_key()).arg(used);
         self.connections.command(&add).await?;
         Ok(())
     }

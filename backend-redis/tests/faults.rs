@@ -71,6 +71,7 @@ fn main() -> ExitCode {
         clusters::a_node_by_a_url_for_one_server_is_refused,
         clusters::one_server_by_a_url_for_a_cluster_is_refused,
         clusters::any_one_node_leads_to_all,
+        clusters::a_forgotten_shard_is_known_again,
         clusters::nothing_is_done_by_halves_while_a_slot_moves,
         settings::durability_is_that_of_the_live_settings,
         settings::an_evicting_policy_is_refused,

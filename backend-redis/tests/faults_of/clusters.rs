@@ -2,7 +2,8 @@
 
 use anyqueue_conformance_tests::faults::servers::RedisCluster;
 use anyqueue_core::{
-    Backend, ClaimRequest, Error, ErrorKind, NewJob, QueueName, Settled, State, WorkerId,
+    Backend, ClaimRequest, Error, ErrorKind, MaintainLimits, NewJob, QueueName, Settled, State,
+    WorkerId,
 };
 use anyqueue_redis::RedisBackend;
 
@@ -68,6 +69,23 @@ pub(crate) async fn any_one_node_leads_to_all() {
         assert_eq!(answers.len(), jobs.len());
         assert_eq!(backend.counts().await.expect("counts").len(), jobs.len());
     }
+}
+
+/// The list of shards was on a node that failed, whose replica lacked the latest.
+pub(crate) async fn a_forgotten_shard_is_known_again() {
+    let cluster = RedisCluster::start().await.expect("a Cluster");
+    let backend = open(&cluster.url()).await;
+    backend.enqueue(&[job()]).await.expect("an enqueue");
+    cluster.forget("anyqueue:shards").expect("it is deleted");
+    assert!(backend.counts().await.expect("counts").is_empty());
+    // By any process that works on it.
+    let worker = open(&cluster.url()).await;
+    assert_eq!(claim(&worker, 1, LONG).await.len(), 1);
+    worker
+        .maintain(&MaintainLimits::default())
+        .await
+        .expect("chores");
+    assert_eq!(backend.counts().await.expect("counts").len(), 1);
 }
 
 /// A server that has some keys of a script and not others would stop it midway.

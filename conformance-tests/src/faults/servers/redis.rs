@@ -170,6 +170,24 @@ impl RedisCluster {
         Ok(true)
     }
 
+    /// Deletes a key, on the node that has it.
+    ///
+    /// # Errors
+    /// Where no node has it.
+    pub fn forget(&self, key: &str) -> io::Result<()> {
+        // The others say MOVED.
+        let deletes = |node: &Redis| node.control(&["DEL", key]);
+        match self
+            .nodes
+            .iter()
+            .filter_map(|node| deletes(node).ok())
+            .next()
+        {
+            Some(deleted) if deleted.trim() == "1" => Ok(()),
+            _ => Err(io::Error::other(format!("no node has {key}"))),
+        }
+    }
+
     /// Moves the slot of a key to the next node, key by key as `redis-cli
     /// --cluster reshard` does, with `between` at each step: from before the first
     /// key has gone until after the last one has, while the slot still is on its
