@@ -21,7 +21,7 @@ pub(crate) enum Role {
 }
 
 /// Opens the file.
-pub(crate) fn open(config: &SqliteConfig, role: Role) -> Result<Connection, Failure> {
+fn open(config: &SqliteConfig, role: Role) -> Result<Connection, Failure> {
     let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     if role == Role::Writer && config.creation == Creation::IfMissing {
         flags |= OpenFlags::SQLITE_OPEN_CREATE;
@@ -50,6 +50,46 @@ pub(crate) fn open(config: &SqliteConfig, role: Role) -> Result<Connection, Fail
         Role::Reader => conn.pragma_update(None, "query_only", true)?,
     }
     Ok(conn)
+}
+
+/// A connection, and the file that it is to.
+pub(crate) struct Opened {
+    pub(crate) conn: Connection,
+    file: Option<FileId>,
+}
+
+impl Opened {
+    pub(crate) fn new(config: &SqliteConfig, role: Role) -> Result<Self, Failure> {
+        let conn = open(config, role)?;
+        let file = FileId::of(&config.path);
+        Ok(Self { conn, file })
+    }
+
+    /// Whether the path still names that file. One that was deleted or replaced is
+    /// there for us alone: what is written to it is lost with this process.
+    pub(crate) fn is_in_place(&self, config: &SqliteConfig) -> bool {
+        self.file == FileId::of(&config.path)
+    }
+}
+
+/// What tells a file from another of the same name: its device and number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileId(u64, u64);
+
+impl FileId {
+    /// Of the file of this name, where there is one.
+    #[cfg(unix)]
+    fn of(path: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        let found = std::fs::metadata(path).ok()?;
+        Some(Self(found.dev(), found.ino()))
+    }
+
+    /// Windows replaces no file that is open.
+    #[cfg(not(unix))]
+    fn of(_: &Path) -> Option<Self> {
+        None
+    }
 }
 
 /// The write-ahead log lets readers and one writer go on side by side. The

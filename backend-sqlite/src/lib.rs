@@ -49,6 +49,9 @@
 //!   (a lease that is extended is as long as was asked).
 //! - **Local file systems** only: the write-ahead log needs memory that all
 //!   processes share. Where it cannot be had, `prepare` refuses.
+//! - **A file that is deleted or replaced** (by a backup) is used no more from the
+//!   next call on; what takes its place is. On Unix: Windows lets nobody do that to
+//!   a file that is open.
 //! - **The file is in WAL mode** from `prepare` on, also where it is the
 //!   application's.
 //! - **SQLite 3.43** or later: that of feature `bundled` (the default), or

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use crate::config::SqliteConfig;
-use crate::connection::{self, Role};
+use crate::connection::{Opened, Role};
 use crate::error::Failure;
 use crate::lane::{Lane, Next};
 
@@ -32,15 +32,15 @@ pub(crate) fn run(config: &SqliteConfig, lane: &Lane<Read>) {
     }
 }
 
-fn make(config: &SqliteConfig, conn: &mut Option<Connection>, read: Read) {
+fn make(config: &SqliteConfig, conn: &mut Option<Opened>, read: Read) {
     // A read that panics is a defect: its caller is told so by the lost answer.
     let done = catch_unwind(AssertUnwindSafe(|| read(begin(config, conn))));
     if done.is_err() {
         *conn = None;
     }
     if let Some(open) = conn
-        && !open.is_autocommit()
-        && open.execute_batch("COMMIT").is_err()
+        && !open.conn.is_autocommit()
+        && open.conn.execute_batch("COMMIT").is_err()
     {
         *conn = None;
     }
@@ -48,14 +48,15 @@ fn make(config: &SqliteConfig, conn: &mut Option<Connection>, read: Read) {
 
 fn begin<'a>(
     config: &SqliteConfig,
-    conn: &'a mut Option<Connection>,
+    conn: &'a mut Option<Opened>,
 ) -> Result<&'a Connection, Failure> {
-    let open = match conn {
+    conn.take_if(|open| !open.is_in_place(config));
+    let Opened { conn, .. } = match conn {
         Some(open) => open,
-        none => none.insert(connection::open(config, Role::Reader)?),
+        none => none.insert(Opened::new(config, Role::Reader)?),
     };
-    open.prepare_cached("BEGIN")?.execute([])?;
-    Ok(open)
+    conn.prepare_cached("BEGIN")?.execute([])?;
+    Ok(conn)
 }
 
 /// How many there are in a process for each store.

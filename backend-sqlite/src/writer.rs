@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::config::SqliteConfig;
-use crate::connection::{self, Role};
+use crate::connection::{Opened, Role};
 use crate::error::Failure;
 use crate::lane::{Lane, Next};
 use crate::tx::{Cache, Changes, Tx};
@@ -86,7 +86,7 @@ pub(crate) struct Writer {
 
 /// The connection with what was read through it.
 struct Open {
-    conn: Connection,
+    opened: Opened,
     cache: Cache,
     /// Changes when another connection commits, in this process or another.
     version: i64,
@@ -135,8 +135,9 @@ impl Writer {
         // Best effort: what stays in the log is found there at the next open.
         if let Some(open) = self.open {
             let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
-            let _ = open.conn.query_row(checkpoint, [], |_| Ok(()));
-            let _ = open.conn.close();
+            let conn = open.opened.conn;
+            let _ = conn.query_row(checkpoint, [], |_| Ok(()));
+            let _ = conn.close();
         }
     }
 
@@ -169,11 +170,14 @@ impl Writer {
     }
 
     fn commit(&mut self, calls: &mut [Box<dyn Write>]) -> Result<Changes, Undone> {
+        let config = &self.config;
+        self.open.take_if(|open| !open.opened.is_in_place(config));
         let open = match &mut self.open {
             Some(open) => open,
-            none => none.insert(Open::new(&self.config).map_err(Undone::all)?),
+            none => none.insert(Open::new(config).map_err(Undone::all)?),
         };
-        let Open { conn, cache, .. } = open;
+        let Open { opened, cache, .. } = open;
+        let conn = &mut opened.conn;
         execute(conn, "BEGIN IMMEDIATE").map_err(Undone::all)?;
         let mut tx = Tx::new(conn, cache, clock::now());
         let made = calls.iter_mut().try_for_each(|call| call.make(&mut tx));
@@ -196,6 +200,8 @@ impl Writer {
 
     /// Looks for commits made through other connections, for those who wait.
     fn look(&mut self) {
+        let config = &self.config;
+        self.open.take_if(|open| !open.opened.is_in_place(config));
         let Some(open) = &mut self.open else {
             // What was committed until now was not looked for: it may be news.
             if self.config.path.exists() {
@@ -204,7 +210,7 @@ impl Writer {
             }
             return;
         };
-        let version = data_version(&open.conn);
+        let version = data_version(&open.opened.conn);
         if version.is_ok_and(|version| std::mem::replace(&mut open.version, version) != version) {
             self.pace.others_write();
             self.waiters.wake_all();
@@ -214,10 +220,10 @@ impl Writer {
 
 impl Open {
     fn new(config: &SqliteConfig) -> Result<Self, Failure> {
-        let conn = connection::open(config, Role::Writer)?;
-        let version = data_version(&conn)?;
+        let opened = Opened::new(config, Role::Writer)?;
+        let version = data_version(&opened.conn)?;
         Ok(Self {
-            conn,
+            opened,
             cache: Cache::default(),
             version,
         })

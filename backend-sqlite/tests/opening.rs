@@ -98,6 +98,42 @@ async fn prepare_keeps_the_jobs_and_the_application_s_tables() {
     assert_eq!(kept, Ok(7));
 }
 
+/// What is written to a file that is gone from its place is acknowledged and lost.
+#[tokio::test]
+#[cfg(unix)]
+async fn a_file_that_is_deleted_or_replaced_is_used_no_more() {
+    let directory = Directory::new();
+    let backend = store(&directory.file()).await;
+    let old = jobs(2);
+    backend.enqueue(&old).await.unwrap();
+    assert_eq!(count(&backend, State::Ready).await, 2);
+    // A copy as a backup has it.
+    let copy = directory.path().join("copy.db");
+    let conn = Connection::open(directory.file()).unwrap();
+    conn.execute("VACUUM INTO ?1", [copy.to_str().unwrap()])
+        .unwrap();
+    drop(conn);
+    let delete = || {
+        for name in ["jobs.db", "jobs.db-wal", "jobs.db-shm"] {
+            let _ = fs::remove_file(directory.path().join(name));
+        }
+    };
+    delete();
+    let unread = backend.counts().await.map(|_| ());
+    refused(unread, ErrorKind::NotFound, "does not exist");
+    let lost = backend.enqueue(&jobs(1)).await.map(|_| ());
+    refused(lost, ErrorKind::Unavailable, "call `prepare`");
+    delete();
+    fs::rename(&copy, directory.file()).unwrap();
+    let new = jobs(1);
+    assert_eq!(backend.enqueue(&new).await.unwrap(), created(&new));
+    assert_eq!(count(&backend, State::Ready).await, 3);
+    // Another process finds them too.
+    let conn = Connection::open(directory.file()).unwrap();
+    let all = conn.query_row("SELECT count(*) FROM anyqueue_jobs", [], |row| row.get(0));
+    assert_eq!(all, Ok(3));
+}
+
 #[tokio::test]
 async fn the_durability_is_that_of_the_settings() {
     let directory = Directory::new();
