@@ -1,6 +1,7 @@
 //! How a connection is opened, and what is asked of the file.
 
 use std::cell::Cell;
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -61,14 +62,18 @@ pub(crate) struct Opened {
 impl Opened {
     pub(crate) fn new(config: &SqliteConfig, role: Role) -> Result<Self, Failure> {
         let conn = open(config, role)?;
-        let file = FileId::of(&config.path);
+        let file = FileId::of(&config.path).ok();
         Ok(Self { conn, file })
     }
 
     /// Whether the path still names that file. One that was deleted or replaced is
     /// there for us alone: what is written to it is lost with this process.
     pub(crate) fn is_in_place(&self, config: &SqliteConfig) -> bool {
-        self.file == FileId::of(&config.path)
+        match FileId::of(&config.path) {
+            Ok(found) => self.file.is_none_or(|file| file == found),
+            // Whoever may not look knows no better.
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 }
 
@@ -77,18 +82,18 @@ impl Opened {
 struct FileId(u64, u64);
 
 impl FileId {
-    /// Of the file of this name, where there is one.
+    /// Of the file of this name.
     #[cfg(unix)]
-    fn of(path: &Path) -> Option<Self> {
+    fn of(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::MetadataExt as _;
-        let found = std::fs::metadata(path).ok()?;
-        Some(Self(found.dev(), found.ino()))
+        let found = std::fs::metadata(path)?;
+        Ok(Self(found.dev(), found.ino()))
     }
 
     /// Windows replaces no file that is open.
     #[cfg(not(unix))]
-    fn of(_: &Path) -> Option<Self> {
-        None
+    fn of(_: &Path) -> io::Result<Self> {
+        Ok(Self(0, 0))
     }
 }
 
