@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use anyqueue_core::{Cancelled, Settled};
 
-use super::jobs::{Item, Job, is_end};
+use super::jobs::{Item, Job, Said, is_end};
 use super::{Breach, Context, Finding, Law};
 use crate::faults::history::{History, Key};
 
 /// A job that certainly held a key for a span.
 struct Owner<'h> {
     job: &'h str,
-    /// The enqueue that got it.
+    /// The enqueue that was answered with it.
     call: usize,
+    /// When it was first asked for: a call that was lost may have got it, and a
+    /// repetition is told so even when the job has ended since.
     asked: u64,
     /// From the answer on.
     from: u64,
@@ -32,10 +34,11 @@ pub(super) fn breaches(
         else {
             continue;
         };
+        let asked = job.enqueues.iter().filter(|item| item.said != Said::Failed);
         let owner = Owner {
             job: name,
             call: stored.call,
-            asked: stored.began,
+            asked: asked.map(|item| item.began).min().unwrap_or(stored.began),
             from: stored.ended,
             to: free(job, key, context),
         };
