@@ -51,14 +51,11 @@ async fn part(
     limit: usize,
     claimed: &mut Vec<ClaimedJob>,
 ) -> Result<(usize, bool), Failure> {
-    let shard = Shard::of_queue(queue);
-    let key = store.key(shard, "m");
     let (_, inbox) = store.inbox(queue);
     let mut worker = Writer::default();
     worker.text(request.worker.as_str(), 1);
     let (limit, lease) = (limit.to_string(), micros(request.lease).to_string());
     let most = BYTES_A_SCRIPT.to_string();
-    let keys = [key.as_bytes(), inbox.as_bytes()];
     let arguments = [
         queue.as_str().as_bytes(),
         limit.as_bytes(),
@@ -66,7 +63,9 @@ async fn part(
         &worker.0,
         most.as_bytes(),
     ];
-    let answer = store.run_on(shard, &CLAIM, &keys, &arguments).await?;
+    let shard = Shard::of_queue(queue);
+    let answer = store.run_with(shard, Some(inbox), &CLAIM, &arguments);
+    let answer = answer.await?;
     let answer: [Value; 3] = list(answer)?.try_into().map_err(|_| unexpected())?;
     let [more, ends, jobs] = answer;
     let (more, ends) = (int(&more)? != 0, int(&ends)?);

@@ -91,27 +91,15 @@ impl Connections {
     pub(crate) async fn script(
         &self,
         script: &Script,
-        keys: &[&[u8]],
+        keys: &[String],
         arguments: &[&[u8]],
     ) -> Result<Value, Failure> {
-        let never = self.key_that_never_is(keys);
-        let keys: Vec<&[u8]> = keys.iter().copied().chain(never.as_deref()).collect();
-        match self.send(&script.by_sha1(&keys, arguments)).await? {
+        match self.send(&script.by_sha1(keys, arguments)).await? {
             Err(error) if error.kind() == Native::Server(ServerErrorKind::NoScript) => {
-                Ok(self.send(&script.in_full(&keys, arguments)).await??)
+                Ok(self.send(&script.in_full(keys, arguments)).await??)
             }
             answer => Ok(answer?),
         }
-    }
-
-    /// On a Cluster, the last key of every script, beside the `m` of its shard: one
-    /// that is never there. While a slot moves, a node has some of its keys and not
-    /// others, and a script that touches one of those ends midway, its writes kept.
-    /// So that none begins: where a key that is named is missing, the node says
-    /// TRYAGAIN, or sends the call to the other node, which says it.
-    pub(crate) fn key_that_never_is(&self, keys: &[&[u8]]) -> Option<Vec<u8>> {
-        let (_, base) = keys.first()?.split_last()?;
-        (self.config.topology == Topology::Cluster).then(|| [base, b"-"].concat())
     }
 
     /// Makes a command on every primary, and gives all answers.

@@ -19,27 +19,27 @@ impl Script {
     }
 
     /// The call by SHA-1.
-    pub(crate) fn by_sha1(&self, keys: &[&[u8]], arguments: &[&[u8]]) -> Cmd {
+    pub(crate) fn by_sha1(&self, keys: &[String], arguments: &[&[u8]]) -> Cmd {
         call("EVALSHA", &self.sha1, keys, arguments)
     }
 
     /// The call by its text, which makes the SHA-1 known too.
-    pub(crate) fn in_full(&self, keys: &[&[u8]], arguments: &[&[u8]]) -> Cmd {
+    pub(crate) fn in_full(&self, keys: &[String], arguments: &[&[u8]]) -> Cmd {
         call("EVAL", &self.text, keys, arguments)
     }
 }
 
-fn call(command: &str, script: &str, keys: &[&[u8]], arguments: &[&[u8]]) -> Cmd {
-    let parts = [keys, arguments];
-    let bytes = parts
-        .iter()
-        .flat_map(|part| part.iter())
-        .map(|part| part.len());
-    let bytes = bytes.sum::<usize>() + script.len() + 32;
+fn call(command: &str, script: &str, keys: &[String], arguments: &[&[u8]]) -> Cmd {
+    let parts = || {
+        keys.iter()
+            .map(String::as_bytes)
+            .chain(arguments.iter().copied())
+    };
+    let bytes = parts().map(<[u8]>::len).sum::<usize>() + script.len() + 32;
     let mut call = Cmd::with_capacity(3 + keys.len() + arguments.len(), bytes);
     call.arg(command).arg(script).arg(keys.len());
-    for part in parts.into_iter().flatten() {
-        call.arg(*part);
+    for part in parts() {
+        call.arg(part);
     }
     call
 }

@@ -24,7 +24,7 @@ pub(crate) struct Store {
     pub(crate) instance: String,
     durability: AtomicU8,
     /// On a Cluster: the shards that this handle's calls were for.
-    used: Mutex<BTreeSet<u16>>,
+    used: Mutex<BTreeSet<Shard>>,
 }
 
 /// The keys of the queues whose names have the same hash: one hash tag, so
@@ -89,26 +89,40 @@ impl Store {
         script: &Script,
         arguments: &[&[u8]],
     ) -> Result<Value, Failure> {
-        let key = self.key(shard, "m");
-        self.run_on(shard, script, &[key.as_bytes()], arguments)
-            .await
+        self.run_with(shard, None, script, arguments).await
     }
 
-    /// The same with these keys, of which the first is the shard's `m`.
-    pub(crate) async fn run_on(
+    /// The same, with a key beside the shard's `m`.
+    pub(crate) async fn run_with(
         &self,
         shard: Shard,
+        key: Option<String>,
         script: &Script,
-        keys: &[&[u8]],
         arguments: &[&[u8]],
     ) -> Result<Value, Failure> {
-        if self.connections.config.topology == Topology::Cluster {
-            self.used().insert(shard.0);
+        if self.in_cluster() {
+            self.used().insert(shard);
         }
-        self.connections.script(script, keys, arguments).await
+        let keys = self.named(shard, key);
+        self.connections.script(script, &keys, arguments).await
     }
 
-    fn used(&self) -> MutexGuard<'_, BTreeSet<u16>> {
+    /// The keys that a script on a shard names: its `m`, the one given, and on a
+    /// Cluster one that is never there. While a slot moves, a node has some of its
+    /// keys and not others, and a script that touches one of those ends midway, its
+    /// writes kept. So that none begins: where a key that is named is missing, the
+    /// node says TRYAGAIN, or sends the call to the other node, which says it.
+    pub(crate) fn named(&self, shard: Shard, key: Option<String>) -> Vec<String> {
+        let never = self.in_cluster().then(|| self.key(shard, "-"));
+        let first = self.key(shard, "m");
+        std::iter::once(first).chain(key).chain(never).collect()
+    }
+
+    fn in_cluster(&self) -> bool {
+        self.connections.config.topology == Topology::Cluster
+    }
+
+    fn used(&self) -> MutexGuard<'_, BTreeSet<Shard>> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -126,15 +140,19 @@ impl Store {
         if answer != b"U" {
             return Ok(answer);
         }
-        self.register(shard).await?;
+        self.register([shard]).await?;
         all[0] = b"registered";
         bytes(self.run(shard, script, &all).await?)
     }
 
-    /// Makes a shard known to lists, counts and chores.
-    pub(crate) async fn register(&self, shard: Shard) -> Result<(), Failure> {
+    /// Makes shards, one at least, known to lists, counts and chores.
+    pub(crate) async fn register(
+        &self,
+        shards: impl IntoIterator<Item = Shard>,
+    ) -> Result<(), Failure> {
+        let numbers: Vec<u16> = shards.into_iter().map(|shard| shard.0).collect();
         let mut add = redis::cmd("SADD");
-        add.arg(self.shards_key()).arg(shard.0);
+        add.arg(self.shards_key()).arg(numbers);
         self.connections.command(&add).await?;
         Ok(())
     }
@@ -144,13 +162,10 @@ impl Store {
     /// them forgets in a fail-over the other does not know.
     pub(crate) async fn register_used(&self) -> Result<(), Failure> {
         let used = self.used().clone();
-        if used.is_empty() {
-            return Ok(());
+        match used.is_empty() {
+            true => Ok(()),
+            false => self.register(used).await,
         }
-        let mut add = redis::cmd("SADD");
-        add.arg(self.shards_key()).arg(used);
-        self.connections.command(&add).await?;
-        Ok(())
     }
 
     /// The shards that may hold something, in no order.

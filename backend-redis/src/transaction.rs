@@ -37,20 +37,14 @@ impl RedisBackend {
         for (shard, jobs) in by_shard(jobs, |job| Shard::of_job(job.id)) {
             // Known before it holds anything; that it may stay empty does no
             // harm.
-            self.store.register(shard).await.map_err(failed)?;
+            self.store.register([shard]).await.map_err(failed)?;
             let jobs: Vec<&NewJob> = jobs.into_iter().map(|(_, job)| job).collect();
             let arguments = enqueue::arguments(&jobs).map_err(failed)?;
             let mut all = vec![&b"registered"[..]];
             all.extend(arguments.iter().map(Vec::as_slice));
             // In full: inside `MULTI` it is too late to learn that the server
             // does not know the SHA-1.
-            let key = self.store.key(shard, "m");
-            let never = self.store.connections.key_that_never_is(&[key.as_bytes()]);
-            let keys: Vec<&[u8]> = [key.as_bytes()]
-                .into_iter()
-                .chain(never.as_deref())
-                .collect();
-            calls.push(ENQUEUE.in_full(&keys, &all));
+            calls.push(ENQUEUE.in_full(&self.store.named(shard, None), &all));
         }
         for call in calls {
             pipeline.add_command(call).ignore();

@@ -264,10 +264,8 @@ impl Listener {
     }
 
     async fn call(&self, script: &Script) -> Result<Value, Failure> {
-        let key = self.store.key(Shard::of_queue(&self.queue), "m");
-        let (inbox, inbox_key) = self.store.inbox(&self.queue);
-        let keys = [key.as_bytes(), inbox_key.as_bytes()];
-        let connections = &self.store.connections;
-        connections.script(script, &keys, &[inbox.as_bytes()]).await
+        let (inbox, key) = self.store.inbox(&self.queue);
+        let (shard, inbox) = (Shard::of_queue(&self.queue), [inbox.as_bytes()]);
+        self.store.run_with(shard, Some(key), script, &inbox).await
     }
 }
