@@ -127,6 +127,7 @@ impl Writer {
                 }
                 Next::Idle => {
                     self.pace.rest();
+                    self.leave_what_is_gone();
                     self.look();
                 }
                 Next::Closed => break,
@@ -169,12 +170,17 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, calls: &mut [Box<dyn Write>]) -> Result<Changes, Undone> {
+    /// Gives up the connection to a file that is gone from its place.
+    fn leave_what_is_gone(&mut self) {
         let config = &self.config;
         self.open.take_if(|open| !open.opened.is_in_place(config));
+    }
+
+    fn commit(&mut self, calls: &mut [Box<dyn Write>]) -> Result<Changes, Undone> {
+        self.leave_what_is_gone();
         let open = match &mut self.open {
             Some(open) => open,
-            none => none.insert(Open::new(config).map_err(Undone::all)?),
+            none => none.insert(Open::new(&self.config).map_err(Undone::all)?),
         };
         let Open { opened, cache, .. } = open;
         let conn = &mut opened.conn;
@@ -200,8 +206,6 @@ impl Writer {
 
     /// Looks for commits made through other connections, for those who wait.
     fn look(&mut self) {
-        let config = &self.config;
-        self.open.take_if(|open| !open.opened.is_in_place(config));
         let Some(open) = &mut self.open else {
             // What was committed until now was not looked for: it may be news.
             if self.config.path.exists() {
