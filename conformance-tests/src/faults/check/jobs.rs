@@ -107,6 +107,14 @@ impl<'h> Job<'h> {
         self.enqueues.iter().filter(created)
     }
 
+    /// The enqueues that may have stored it: also those without an answer.
+    pub(super) fn may_have_stored(&self) -> impl Iterator<Item = &Item<&'h New, &'h Stored>> {
+        let may = |item: &&Item<_, &Stored>| {
+            item.is_unknown() || item.yes().is_some_and(|it| **it == Stored::Created)
+        };
+        self.enqueues.iter().filter(may)
+    }
+
     /// The settlements that were accepted.
     pub(super) fn accepted(&self) -> impl Iterator<Item = &Item<&'h Settle, Settled>> {
         let settles = self.settles.iter();

@@ -4,7 +4,7 @@ use anyqueue_core::{Cancelled, Holding, OutcomeKind, Settled, State};
 
 use super::jobs::{Claim, Item, Job, is_end};
 use super::{Context, Finding, Law};
-use crate::faults::history::{Seen, Settle, Stored};
+use crate::faults::history::{Seen, Settle};
 
 /// Everything that is broken on the job.
 pub(super) fn of(job: &Job<'_>, context: &Context<'_>) -> Vec<Finding> {
@@ -301,10 +301,7 @@ fn starts(job: &Job<'_>, context: &Context<'_>, found: &mut Vec<Finding>) {
                 );
             }
         }
-        let asked = job.enqueues.iter().filter(|item| {
-            item.is_unknown() || item.yes().is_some_and(|it| **it == Stored::Created)
-        });
-        if let Some(first) = asked.min_by_key(|item| item.began)
+        if let Some(first) = job.may_have_stored().min_by_key(|item| item.began)
             && early(context, first.began, first.asked.delay, claim)
         {
             wrong("it was started before it was due", &[first.call]);
@@ -338,10 +335,7 @@ fn phantom(job: &Job<'_>, context: &Context<'_>, found: &mut Vec<Finding>) {
         // A part of a history.
         return;
     }
-    let may_be_stored = |item: &Item<_, &Stored>| {
-        item.is_unknown() || item.yes().is_some_and(|it| **it == Stored::Created)
-    };
-    if job.enqueues.iter().any(may_be_stored) {
+    if job.may_have_stored().next().is_some() {
         return;
     }
     let there = shown(job).find(|(_, seen)| seen.is_some());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyqueue_core::{Cancelled, Settled};
 
-use super::jobs::{Item, Job, Said, is_end};
+use super::jobs::{Item, Job, is_end};
 use super::{Breach, Context, Finding, Law};
 use crate::faults::history::{History, Key};
 
@@ -34,11 +34,11 @@ pub(super) fn breaches(
         else {
             continue;
         };
-        let asked = job.enqueues.iter().filter(|item| item.said != Said::Failed);
+        let asked = job.may_have_stored().map(|item| item.began).min();
         let owner = Owner {
             job: name,
             call: stored.call,
-            asked: asked.map(|item| item.began).min().unwrap_or(stored.began),
+            asked: asked.unwrap_or(stored.began),
             from: stored.ended,
             to: free(job, key, context),
         };

@@ -176,13 +176,8 @@ impl RedisCluster {
     /// Where no node has it.
     pub fn forget(&self, key: &str) -> io::Result<()> {
         // The others say MOVED.
-        let deletes = |node: &Redis| node.control(&["DEL", key]);
-        match self
-            .nodes
-            .iter()
-            .filter_map(|node| deletes(node).ok())
-            .next()
-        {
+        let mut nodes = self.nodes.iter();
+        match nodes.find_map(|node| node.control(&["DEL", key]).ok()) {
             Some(deleted) if deleted.trim() == "1" => Ok(()),
             _ => Err(io::Error::other(format!("no node has {key}"))),
         }
@@ -223,7 +218,7 @@ impl RedisCluster {
             from.control(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"])?;
             between().await;
         }
-        for node in [to, from].into_iter().chain(&self.nodes) {
+        for node in std::iter::once(to).chain(&self.nodes) {
             node.control(&["CLUSTER", "SETSLOT", slot, "NODE", to_id])?;
         }
         Ok(())
